@@ -1,0 +1,1 @@
+//! The EKS bearer token.

@@ -1,0 +1,1 @@
+//! Local SQS, STS, EKS, Kubernetes and Lambda Runtime endpoints.

@@ -1,0 +1,1 @@
+//! What woke the function: a Lambda payload in, a scope of targets out.
