@@ -1,5 +1,10 @@
 //! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues.
 
+pub mod decide;
+pub mod document;
+pub mod fields;
+pub mod policy;
+pub mod state;
 pub mod wake;
 
 #[cfg(feature = "io")]

@@ -1,0 +1,418 @@
+//! The decision: how many replicas, and why. Pure: same inputs, same bytes.
+//!
+//! The rules run in the order of the functions called by [`decide`]; each takes and returns a running count.
+//! The reason of a [`Decision`] is the rule that set the final count, also when that count is the present one.
+
+mod activity;
+mod demand;
+mod explain;
+mod reason;
+mod window;
+
+use jiff::Timestamp;
+
+use crate::policy::Policy;
+use crate::state::{ScaleEvent, State};
+
+pub use reason::{Limit, Reason};
+
+use activity::Rest;
+use demand::Demand;
+
+/// Zero needs empty readings at least this far apart, whatever the cooldown: SQS counts may lag by a minute.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
+pub const MIN_EMPTY_SECONDS: u32 = 60;
+
+/// How long a scale event is remembered: the longest `periodSeconds` that Kubernetes allows.
+pub const EVENT_MEMORY_SECONDS: u32 = 1800;
+
+/// What was true when the pass looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The workload.
+    pub workload: Workload,
+    /// One reading for each trigger of the policy, in its order.
+    pub readings: Vec<Reading>,
+}
+
+/// The workload as its object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// `spec.replicas`. Never the status, which on a Rollout counts canary pods as well.
+    pub replicas: u32,
+    /// The state of a Rollout; `None` for other kinds.
+    pub rollout: Option<Rollout>,
+}
+
+/// What of a Rollout's state limits scaling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rollout {
+    /// A canary with `spec.paused`, or paused by an inconclusive analysis: the controller would not act.
+    pub paused: bool,
+    /// The update was aborted.
+    pub aborted: bool,
+    /// An update is in flight.
+    pub updating: bool,
+    /// The update waits at a pause step.
+    pub pause_step: bool,
+}
+
+/// What one trigger read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// The three counts of a queue.
+    Queue(QueueDepth),
+    /// No reading, and why. Never a zero.
+    Failed {
+        /// A short stable code, such as `AccessDenied`.
+        error: String,
+    },
+}
+
+/// Messages in a queue, as SQS estimates them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueDepth {
+    /// Ready to be received.
+    pub visible: u64,
+    /// Received and not yet deleted.
+    pub in_flight: u64,
+    /// Not deliverable yet.
+    pub delayed: u64,
+}
+
+/// What to do and why. Acting on it leaves nothing to choose.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The count observed.
+    pub from: u32,
+    /// The count to write; equal to `from` on a hold.
+    pub to: u32,
+    /// The rule that set `to`.
+    pub reason: Reason,
+    /// What kept the count from being what the backlog asks for.
+    pub limited_by: Vec<Limit>,
+    /// One sentence with the numbers in it.
+    pub explanation: String,
+    /// What is odd about the inputs and was put right.
+    pub warnings: Vec<String>,
+    /// What to remember for the next pass.
+    pub state: State,
+}
+
+impl Decision {
+    /// Whether there is a count to write.
+    #[must_use]
+    pub fn is_scale(&self) -> bool {
+        self.from != self.to
+    }
+}
+
+/// The count so far, and how it came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    count: u32,
+    reason: Reason,
+    limited_by: Vec<Limit>,
+}
+
+impl Running {
+    fn new(count: u32, reason: Reason) -> Self {
+        Self {
+            count,
+            reason,
+            limited_by: Vec::new(),
+        }
+    }
+
+    /// Sets the count because of a rule.
+    fn set(&mut self, count: u32, reason: Reason) {
+        (self.count, self.reason) = (count, reason);
+    }
+
+    /// Sets the count because a rule does not allow the one so far.
+    fn limit(&mut self, count: u32, reason: Reason, limit: Limit) {
+        self.set(count, reason);
+        self.limited_by.push(limit);
+    }
+}
+
+/// Decides from what was observed and remembered. `state` is `None` when nothing is remembered:
+/// then the current count is held for a whole scale-in window.
+pub fn decide(
+    policy: &Policy,
+    observation: &Observation,
+    state: Option<&State>,
+    now: Timestamp,
+) -> Decision {
+    let current = observation.workload.replicas;
+    let mut warnings = Vec::new();
+    let mut memory = match state {
+        Some(state) => settled(clamped(state, now, &mut warnings), current, now),
+        None => State {
+            in_window: window::enter_maximum(&[], current, policy.scale_in_window_seconds, now),
+            ..State::new(now)
+        },
+    };
+
+    let demand = Demand::of(policy, &observation.readings, current);
+    let running = if let Some(count) = policy.pause.replicas {
+        activity::forget(&mut memory);
+        remember_wanted(&mut memory, policy, current, now);
+        Running::new(count, Reason::PausedReplicas)
+    } else if policy.pause.all {
+        activity::forget(&mut memory);
+        remember_wanted(&mut memory, policy, current, now);
+        Running::new(current, Reason::Paused)
+    } else {
+        activity::remember(&mut memory, &demand, now);
+        let mut running = wanted(policy, &demand, current);
+        let rest = activity::rest(policy, &demand, &memory, current, now);
+        let wanted_count = if demand.failed > 0 {
+            running.count.max(current)
+        } else {
+            running.count
+        };
+        limit_scale_in(&mut running, policy, &memory, current, now);
+        remember_wanted(&mut memory, policy, wanted_count, now);
+        to_rest(&mut running, policy, rest, current);
+        within_bounds(&mut running, policy, &demand, &memory, current);
+        within_pause(&mut running, policy, current);
+        rollout_gate(&mut running, policy, observation.workload.rollout, current);
+        running
+    };
+
+    if running.count != current {
+        memory.pending = Some(ScaleEvent {
+            at: now,
+            from: current,
+            to: running.count,
+        });
+    }
+    let explanation = explain::explain(policy, &demand, &memory, &running, current, now);
+    let Running {
+        count: to,
+        reason,
+        limited_by,
+    } = running;
+    Decision {
+        from: current,
+        to,
+        reason,
+        limited_by,
+        explanation,
+        warnings,
+        state: memory,
+    }
+}
+
+/// Rules 3 and 5: the count that the readings ask for.
+fn wanted(policy: &Policy, demand: &Demand, current: u32) -> Running {
+    let bounds = policy.bounds;
+    let Some(raw) = demand.raw else {
+        return Running::new(current, Reason::ReadingFailed);
+    };
+    if current < bounds.active_min() && demand.active != Some(true) {
+        // Asleep: only activity wakes it, and a failed reading is not activity.
+        let reason = if demand.failed > 0 {
+            Reason::ReadingFailed
+        } else {
+            Reason::Inactive
+        };
+        return Running::new(current, reason);
+    }
+    let count = raw.clamp(bounds.active_min(), bounds.max());
+    let mut running = Running::new(
+        count,
+        match demand.within_tolerance {
+            _ if count != current && bounds.rest() == Some(current) => Reason::Activated,
+            _ if count != current => Reason::QueueDepth,
+            true => Reason::WithinTolerance,
+            false => Reason::Steady,
+        },
+    );
+    if raw > bounds.max() {
+        running.limited_by.push(Limit::MaxReplicaCount);
+    } else if raw < bounds.min() {
+        running.limited_by.push(Limit::MinReplicaCount);
+    }
+    if demand.failed > 0 && count < current {
+        running.limit(current, Reason::ReadingFailed, Limit::FailedReading);
+    }
+    running
+}
+
+/// Rule 6: scale-in waits for the highest wanted count of the window.
+fn limit_scale_in(
+    running: &mut Running,
+    policy: &Policy,
+    memory: &State,
+    current: u32,
+    now: Timestamp,
+) {
+    let highest =
+        window::highest(&memory.in_window, policy.scale_in_window_seconds, now).unwrap_or(0);
+    let held = highest.min(current);
+    if running.count < held {
+        running.limit(held, Reason::ScaleInWindow, Limit::ScaleInWindow);
+    }
+}
+
+fn remember_wanted(memory: &mut State, policy: &Policy, wanted: u32, now: Timestamp) {
+    memory.in_window = window::enter_maximum(
+        &memory.in_window,
+        wanted,
+        policy.scale_in_window_seconds,
+        now,
+    );
+}
+
+/// Rule 7: to zero or idle once the workload has been inactive for long enough.
+fn to_rest(running: &mut Running, policy: &Policy, rest: Rest, current: u32) {
+    match rest {
+        Rest::Active => {}
+        Rest::Allowed(count) => {
+            if running.count > count {
+                running.set(
+                    count,
+                    if count == 0 {
+                        Reason::ScaledToZero
+                    } else {
+                        Reason::ScaledToIdle
+                    },
+                );
+                running.limited_by.clear();
+            }
+        }
+        Rest::CoolingDown(count) => {
+            // Above the active minimum it is the backlog or the window that holds the count; at it, only the cooldown does.
+            if running.count > count && running.count <= policy.bounds.active_min() {
+                running.limited_by.push(Limit::Cooldown);
+                if running.count == current {
+                    running.reason = Reason::Cooldown;
+                }
+            }
+        }
+    }
+}
+
+/// Rule 8: the configured limits, at once, also when readings fail.
+fn within_bounds(
+    running: &mut Running,
+    policy: &Policy,
+    demand: &Demand,
+    memory: &State,
+    current: u32,
+) {
+    let bounds = policy.bounds;
+    let (min, max) = (bounds.min(), bounds.max());
+    // A reading that failed says nothing about activity, so the last known one decides.
+    let inactive = !demand.active.unwrap_or(memory.active);
+    let resting = inactive && Some(running.count) == bounds.rest();
+    if running.count > max {
+        running.set(max, Reason::AboveMax);
+    } else if running.count < min && !resting {
+        running.set(min, Reason::BelowMin);
+    } else if current > max && running.count == max {
+        running.reason = Reason::AboveMax;
+    } else if current < min
+        && running.count == min
+        && running.reason == Reason::QueueDepth
+        && demand.raw.is_some_and(|raw| raw <= min)
+    {
+        running.reason = Reason::BelowMin;
+    }
+}
+
+/// Rule 2, the half pauses: nothing moves in a direction that a person has switched off, corrections included.
+fn within_pause(running: &mut Running, policy: &Policy, current: u32) {
+    if policy.pause.scale_in && running.count < current {
+        running.limit(current, Reason::PausedScaleIn, Limit::PausedScaleIn);
+    } else if policy.pause.scale_out && running.count > current {
+        running.limit(current, Reason::PausedScaleOut, Limit::PausedScaleOut);
+    }
+}
+
+/// Rule 9: what the state of a Rollout does not allow. Nothing runs after it.
+fn rollout_gate(running: &mut Running, policy: &Policy, rollout: Option<Rollout>, current: u32) {
+    let Some(Rollout {
+        paused,
+        aborted,
+        updating,
+        pause_step,
+    }) = rollout
+    else {
+        return;
+    };
+    if running.count == current {
+        return;
+    }
+    if paused {
+        running.limit(current, Reason::RolloutPaused, Limit::Rollout);
+    } else if aborted && running.count < current {
+        running.limit(current, Reason::RolloutAborted, Limit::Rollout);
+    } else if pause_step {
+        // Scaling works as usual at a pause step, but at zero the step could be passed with no pod ever started.
+        if running.count == 0 {
+            running.limit(
+                policy.bounds.active_min().min(current),
+                Reason::RolloutPauseStep,
+                Limit::Rollout,
+            );
+        }
+    } else if updating && running.count < current {
+        running.limit(current, Reason::RolloutUpdating, Limit::Rollout);
+    }
+}
+
+/// The state with every time that lies in the future set to now: a clock was wrong when it was written.
+fn clamped(state: &State, now: Timestamp, warnings: &mut Vec<String>) -> State {
+    let mut state = state.clone();
+    let mut newest: Option<Timestamp> = None;
+    {
+        let mut clamp = |at: &mut Timestamp| {
+            if *at > now {
+                newest = Some(newest.map_or(*at, |known| known.max(*at)));
+                *at = now;
+            }
+        };
+        clamp(&mut state.first_seen);
+        state.last_active.iter_mut().for_each(&mut clamp);
+        state.empty_since.iter_mut().for_each(&mut clamp);
+        state
+            .in_window
+            .iter_mut()
+            .chain(&mut state.out_window)
+            .filter_map(|entry| entry.until.as_mut())
+            .for_each(&mut clamp);
+        state
+            .events
+            .iter_mut()
+            .chain(&mut state.pending)
+            .map(|event| &mut event.at)
+            .for_each(&mut clamp);
+        state.foreign_writes.iter_mut().for_each(&mut clamp);
+    }
+    if let Some(newest) = newest {
+        warnings.push(format!("the state holds the time {newest}, which lies after {now}: read as now; check the clocks"));
+    }
+    state
+}
+
+/// The state after looking whether the pending change happened.
+fn settled(mut state: State, current: u32, now: Timestamp) -> State {
+    if let Some(pending) = state.pending.take()
+        && pending.to == current
+    {
+        let oldest_kept = now - jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
+        state.events.retain(|event| event.at > oldest_kept);
+        state.events.push(pending);
+        let surplus = state.events.len().saturating_sub(crate::state::MAX_ENTRIES);
+        state.events.drain(..surplus);
+        state.last_written = Some(current);
+    }
+    state
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Whether a workload is active, since when, and whether it may rest at zero or idle.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::demand::Demand;
+use super::{MIN_EMPTY_SECONDS, window};
+use crate::policy::Policy;
+use crate::state::State;
+
+/// Whether the workload may rest, and at which count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It is active, or may be, or has nowhere to rest.
+    Active,
+    /// It is inactive, but not for long enough.
+    CoolingDown(u32),
+    /// It may.
+    Allowed(u32),
+}
+
+/// Enters the activity of this pass. Only changes are stored, so a steady workload needs no write.
+pub(super) fn remember(memory: &mut State, demand: &Demand, now: Timestamp) {
+    match demand.active {
+        Some(active) => {
+            if active != memory.active {
+                memory.active = active;
+                memory.last_active = Some(now);
+            }
+            memory.empty_since = if active {
+                None
+            } else {
+                memory.empty_since.or(Some(now))
+            };
+        }
+        None => forget(memory),
+    }
+}
+
+/// A pass that could not see the queues breaks the chain of agreeing readings, and changes nothing else.
+pub(super) fn forget(memory: &mut State) {
+    memory.empty_since = None;
+}
+
+/// Rule 7 of the decision. The cooldown counts from the end of the last activity, before any activity from creation.
+/// A count above the active minimum must also have been let go by the scale-in window: its entries, or inactivity for as long.
+pub(super) fn rest(
+    policy: &Policy,
+    demand: &Demand,
+    memory: &State,
+    current: u32,
+    now: Timestamp,
+) -> Rest {
+    let Some(count) = policy
+        .bounds
+        .rest()
+        .filter(|_| demand.active == Some(false))
+    else {
+        return Rest::Active;
+    };
+    let cooled_down = match memory.last_active {
+        Some(end) => is_over(end, policy.cooldown_seconds, now),
+        None => is_over(
+            policy.created.unwrap_or(memory.first_seen),
+            policy.initial_cooldown_seconds,
+            now,
+        ),
+    };
+    let confirmed = memory.empty_since.is_some_and(|since| {
+        now.duration_since(since) >= SignedDuration::from_secs(i64::from(MIN_EMPTY_SECONDS))
+    });
+    let window_seconds = policy.scale_in_window_seconds;
+    let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
+    let inactive_since = memory
+        .last_active
+        .map_or(memory.first_seen, |end| end.max(memory.first_seen));
+    let let_go = highest.min(current) <= policy.bounds.active_min()
+        || is_over(inactive_since, window_seconds, now);
+    if cooled_down && confirmed && let_go {
+        Rest::Allowed(count)
+    } else {
+        Rest::CoolingDown(count)
+    }
+}
+
+/// KEDA counts strictly: at exactly the period the workload still cools down.
+fn is_over(since: Timestamp, seconds: u32, now: Timestamp) -> bool {
+    now.duration_since(since) > SignedDuration::from_secs(i64::from(seconds))
+}

@@ -1,0 +1,208 @@
+//! One sentence for a decision, with the numbers in it.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::demand::{Demand, messages};
+use super::{Limit, MIN_EMPTY_SECONDS, QueueDepth, Reason, Running};
+use crate::policy::{Policy, SqsTrigger, Trigger};
+use crate::state::State;
+
+pub(super) fn explain(
+    policy: &Policy,
+    demand: &Demand,
+    memory: &State,
+    running: &Running,
+    current: u32,
+    now: Timestamp,
+) -> String {
+    let name = &policy.workload;
+    let to = running.count;
+    let mut sentence = if to == current {
+        format!("{name} stays at {to}: ")
+    } else {
+        format!("{name} {current} → {to}: ")
+    };
+    sentence += &cause(policy, demand, memory, running, current, now);
+    if to != current {
+        let limits: Vec<String> = running
+            .limited_by
+            .iter()
+            .map(|limit| limit_text(policy, *limit))
+            .collect();
+        let limits = if limits.is_empty() {
+            "nothing".to_owned()
+        } else {
+            limits.join(" and ")
+        };
+        let _infallible = write!(sentence, "; was limited by {limits}");
+    }
+    sentence
+}
+
+fn cause(
+    policy: &Policy,
+    demand: &Demand,
+    memory: &State,
+    running: &Running,
+    current: u32,
+    now: Timestamp,
+) -> String {
+    let (min, max) = (policy.bounds.min(), policy.bounds.max());
+    let backlog = backlog(policy, demand);
+    match running.reason {
+        Reason::QueueDepth => format!("{backlog}{}", failed_too(demand)),
+        Reason::Activated => format!("active again with {backlog}{}", failed_too(demand)),
+        Reason::Steady => format!("{backlog}{}", at_limit(policy, running)),
+        Reason::WithinTolerance => format!(
+            "{backlog} is within the tolerance of {current} replicas{}",
+            at_limit(policy, running)
+        ),
+        Reason::ScaledToZero | Reason::ScaledToIdle => {
+            let rest = if running.count == 0 {
+                "zero"
+            } else {
+                "idleReplicaCount"
+            };
+            format!(
+                "inactive for {} with {backlog}, so to {rest}",
+                inactive_for(memory, now)
+            )
+        }
+        Reason::AboveMax => format!("maxReplicaCount is {max}"),
+        Reason::BelowMin => format!("minReplicaCount is {min}"),
+        Reason::PausedReplicas => {
+            format!("the annotation paused-replicas asks for {}", running.count)
+        }
+        Reason::ScaleInWindow => {
+            let wanted = demand
+                .raw
+                .unwrap_or_default()
+                .clamp(policy.bounds.active_min(), max);
+            let seconds = policy.scale_in_window_seconds;
+            format!(
+                "{backlog} asks for {wanted}, but up to {} were wanted in the last {seconds} s",
+                running.count
+            )
+        }
+        Reason::Cooldown => format!(
+            "{backlog}, inactive for {}, to rest after {} s",
+            inactive_for(memory, now),
+            cooldown_seconds(policy, memory)
+        ),
+        Reason::Inactive => format!("{backlog}, not above {}", activation(policy, demand)),
+        Reason::ReadingFailed if demand.raw.is_some() => {
+            format!(
+                "{} of {} readings failed, and the others ask for no more: {backlog}",
+                demand.failed,
+                policy.triggers.len()
+            )
+        }
+        Reason::ReadingFailed => format!(
+            "no reading: {} of {} failed",
+            demand.failed,
+            policy.triggers.len()
+        ),
+        Reason::Paused => "the annotation paused is set".to_owned(),
+        Reason::PausedScaleIn => format!("{backlog}, and the annotation paused-scale-in is set"),
+        Reason::PausedScaleOut => format!("{backlog}, and the annotation paused-scale-out is set"),
+        Reason::RolloutPaused => {
+            format!("{backlog}, but the canary is paused and would not follow")
+        }
+        Reason::RolloutAborted => {
+            format!("{backlog}, but the update was aborted, so no scale-in before the next one")
+        }
+        Reason::RolloutUpdating => {
+            format!("{backlog}, but an update is in flight, so no scale-in before it ends")
+        }
+        Reason::RolloutPauseStep => {
+            format!("{backlog}, but the update waits at a pause step, so not to zero")
+        }
+    }
+}
+
+/// `63 messages (60 visible + 3 in flight) / 10 per replica`, of the trigger that asks for most.
+fn backlog(policy: &Policy, demand: &Demand) -> String {
+    let Some((index, depth)) = demand.leading else {
+        return "no reading".to_owned();
+    };
+    let Some(Trigger::SqsQueue(trigger)) = policy.triggers.get(index) else {
+        return "no reading".to_owned();
+    };
+    let messages = messages(trigger, depth);
+    let noun = if messages == 1 { "message" } else { "messages" };
+    let queue = if policy.triggers.len() > 1 {
+        format!("{}: ", trigger.queue.address.name())
+    } else {
+        String::new()
+    };
+    format!(
+        "{queue}{messages} {noun} ({}) / {} per replica",
+        parts(trigger, depth),
+        trigger.messages_per_replica
+    )
+}
+
+fn parts(trigger: &SqsTrigger, depth: QueueDepth) -> String {
+    let mut parts = format!("{} visible", depth.visible);
+    if trigger.count_in_flight {
+        let _infallible = write!(parts, " + {} in flight", depth.in_flight);
+    }
+    if trigger.count_delayed {
+        let _infallible = write!(parts, " + {} delayed", depth.delayed);
+    }
+    parts
+}
+
+fn failed_too(demand: &Demand) -> String {
+    match demand.failed {
+        0 => String::new(),
+        1 => ", 1 other reading failed".to_owned(),
+        failed => format!(", {failed} other readings failed"),
+    }
+}
+
+fn at_limit(policy: &Policy, running: &Running) -> String {
+    if running.limited_by.contains(&Limit::MaxReplicaCount) {
+        format!(", at maxReplicaCount {}", policy.bounds.max())
+    } else if running.limited_by.contains(&Limit::MinReplicaCount) {
+        format!(", at minReplicaCount {}", policy.bounds.min())
+    } else {
+        String::new()
+    }
+}
+
+fn limit_text(policy: &Policy, limit: Limit) -> String {
+    match limit {
+        Limit::MaxReplicaCount => format!("maxReplicaCount {}", policy.bounds.max()),
+        Limit::MinReplicaCount => format!("minReplicaCount {}", policy.bounds.min()),
+        Limit::ScaleInWindow => format!("the {} s scale-in window", policy.scale_in_window_seconds),
+        Limit::Cooldown => "the cooldown".to_owned(),
+        Limit::FailedReading => "a failed reading".to_owned(),
+        Limit::PausedScaleIn => "paused-scale-in".to_owned(),
+        Limit::PausedScaleOut => "paused-scale-out".to_owned(),
+        Limit::Rollout => "the state of the Rollout".to_owned(),
+    }
+}
+
+fn activation(policy: &Policy, demand: &Demand) -> u64 {
+    let leading = demand
+        .leading
+        .and_then(|(index, _)| policy.triggers.get(index));
+    leading.map_or(0, |Trigger::SqsQueue(trigger)| trigger.activation_messages)
+}
+
+fn inactive_for(memory: &State, now: Timestamp) -> String {
+    let since = memory.last_active.unwrap_or(memory.first_seen);
+    format!("{} s", now.duration_since(since).as_secs().max(0))
+}
+
+fn cooldown_seconds(policy: &Policy, memory: &State) -> u32 {
+    let configured = if memory.last_active.is_some() {
+        policy.cooldown_seconds
+    } else {
+        policy.initial_cooldown_seconds
+    };
+    configured.max(MIN_EMPTY_SECONDS)
+}

@@ -1,0 +1,173 @@
+//! The vocabulary of decisions.
+
+/// The rule that set the final count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The backlog asks for another count.
+    QueueDepth,
+    /// A workload at rest became active.
+    Activated,
+    /// Inactive for long enough: to zero.
+    ScaledToZero,
+    /// Inactive for long enough: to `idleReplicaCount`.
+    ScaledToIdle,
+    /// The count was above `maxReplicaCount`.
+    AboveMax,
+    /// The count was below `minReplicaCount`.
+    BelowMin,
+    /// `autoscaling.keda.sh/paused-replicas` sets the count.
+    PausedReplicas,
+    /// The backlog asks for the present count.
+    Steady,
+    /// The backlog asks for another count, but the difference is within the tolerance.
+    WithinTolerance,
+    /// Scale-in waits for the highest wanted count of the window.
+    ScaleInWindow,
+    /// Inactive, but not for long enough.
+    Cooldown,
+    /// Inactive and at rest.
+    Inactive,
+    /// A reading failed; nothing scales in on an error.
+    ReadingFailed,
+    /// `autoscaling.keda.sh/paused`.
+    Paused,
+    /// `autoscaling.keda.sh/paused-scale-in`.
+    PausedScaleIn,
+    /// `autoscaling.keda.sh/paused-scale-out`.
+    PausedScaleOut,
+    /// The canary is paused: the Rollouts controller would not act on a new count.
+    RolloutPaused,
+    /// The update was aborted: no scale-in until the next one.
+    RolloutAborted,
+    /// An update is in flight: no scale-in until it ends.
+    RolloutUpdating,
+    /// The update waits at a pause step: never to zero there.
+    RolloutPauseStep,
+}
+
+impl Reason {
+    /// All reasons with a one-line meaning, for the documentation.
+    pub const ALL: [(Self, &'static str); 20] = [
+        (Self::QueueDepth, "the backlog asks for another count"),
+        (Self::Activated, "a workload at zero or idle became active"),
+        (
+            Self::ScaledToZero,
+            "inactive for longer than `cooldownPeriod`: to zero",
+        ),
+        (
+            Self::ScaledToIdle,
+            "inactive for longer than `cooldownPeriod`: to `idleReplicaCount`",
+        ),
+        (Self::AboveMax, "the count was above `maxReplicaCount`"),
+        (Self::BelowMin, "the count was below `minReplicaCount`"),
+        (
+            Self::PausedReplicas,
+            "`autoscaling.keda.sh/paused-replicas` sets the count",
+        ),
+        (Self::Steady, "the backlog asks for the present count"),
+        (
+            Self::WithinTolerance,
+            "the backlog differs from the present capacity by less than the tolerance",
+        ),
+        (
+            Self::ScaleInWindow,
+            "scale-in waits for the highest wanted count of the last 300 s",
+        ),
+        (Self::Cooldown, "inactive, but not yet for `cooldownPeriod`"),
+        (Self::Inactive, "inactive and at rest"),
+        (
+            Self::ReadingFailed,
+            "a reading failed, and nothing scales in on an error",
+        ),
+        (Self::Paused, "`autoscaling.keda.sh/paused` is set"),
+        (
+            Self::PausedScaleIn,
+            "`autoscaling.keda.sh/paused-scale-in` is set",
+        ),
+        (
+            Self::PausedScaleOut,
+            "`autoscaling.keda.sh/paused-scale-out` is set",
+        ),
+        (
+            Self::RolloutPaused,
+            "the canary is paused, and its controller would not act on a new count",
+        ),
+        (
+            Self::RolloutAborted,
+            "the update was aborted: no scale-in before the next one",
+        ),
+        (
+            Self::RolloutUpdating,
+            "an update is in flight: no scale-in before it ends",
+        ),
+        (
+            Self::RolloutPauseStep,
+            "the update waits at a pause step: never to zero there",
+        ),
+    ];
+
+    /// The name used in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QueueDepth => "QueueDepth",
+            Self::Activated => "Activated",
+            Self::ScaledToZero => "ScaledToZero",
+            Self::ScaledToIdle => "ScaledToIdle",
+            Self::AboveMax => "AboveMax",
+            Self::BelowMin => "BelowMin",
+            Self::PausedReplicas => "PausedReplicas",
+            Self::Steady => "Steady",
+            Self::WithinTolerance => "WithinTolerance",
+            Self::ScaleInWindow => "ScaleInWindow",
+            Self::Cooldown => "Cooldown",
+            Self::Inactive => "Inactive",
+            Self::ReadingFailed => "ReadingFailed",
+            Self::Paused => "Paused",
+            Self::PausedScaleIn => "PausedScaleIn",
+            Self::PausedScaleOut => "PausedScaleOut",
+            Self::RolloutPaused => "RolloutPaused",
+            Self::RolloutAborted => "RolloutAborted",
+            Self::RolloutUpdating => "RolloutUpdating",
+            Self::RolloutPauseStep => "RolloutPauseStep",
+        }
+    }
+}
+
+/// What kept a count from being what the backlog asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    /// The backlog asks for more than `maxReplicaCount`.
+    MaxReplicaCount,
+    /// The backlog asks for less than `minReplicaCount`.
+    MinReplicaCount,
+    /// The scale-in window.
+    ScaleInWindow,
+    /// The cooldown before zero or idle.
+    Cooldown,
+    /// A failed reading: no scale-in.
+    FailedReading,
+    /// `paused-scale-in`.
+    PausedScaleIn,
+    /// `paused-scale-out`.
+    PausedScaleOut,
+    /// The state of the Rollout.
+    Rollout,
+}
+
+impl Limit {
+    /// The name used in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxReplicaCount => "MaxReplicaCount",
+            Self::MinReplicaCount => "MinReplicaCount",
+            Self::ScaleInWindow => "ScaleInWindow",
+            Self::Cooldown => "Cooldown",
+            Self::FailedReading => "FailedReading",
+            Self::PausedScaleIn => "PausedScaleIn",
+            Self::PausedScaleOut => "PausedScaleOut",
+            Self::Rollout => "Rollout",
+        }
+    }
+}

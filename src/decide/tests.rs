@@ -1,0 +1,987 @@
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{
+    Identity, Pause, Queue, QueueAddress, ReplicaBounds, SqsTrigger, Tolerance, Trigger,
+};
+use crate::state::WindowEntry;
+
+/// Seconds after an arbitrary beginning.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn trigger(per_replica: u32, activation: u64) -> Trigger {
+    Trigger::SqsQueue(SqsTrigger {
+        queue: Queue {
+            address: QueueAddress::Name("orders".into()),
+            region: "ap-northeast-1".into(),
+            endpoint: None,
+            identity: Identity::Function,
+        },
+        messages_per_replica: NonZeroU32::new(per_replica).unwrap(),
+        activation_messages: activation,
+        count_in_flight: true,
+        count_delayed: false,
+    })
+}
+
+fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
+    Policy {
+        workload: "worker".into(),
+        bounds: ReplicaBounds::new(min, NonZeroU32::new(max).unwrap(), idle).unwrap(),
+        cooldown_seconds: 300,
+        initial_cooldown_seconds: 0,
+        created: None,
+        tolerance: Tolerance::DEFAULT,
+        scale_in_window_seconds: 300,
+        pause: Pause::default(),
+        force_activation: false,
+        triggers: vec![trigger(10, 0)],
+    }
+}
+
+fn visible(messages: u64) -> Reading {
+    Reading::Queue(QueueDepth {
+        visible: messages,
+        ..QueueDepth::default()
+    })
+}
+
+fn failed() -> Reading {
+    Reading::Failed {
+        error: "AccessDenied".into(),
+    }
+}
+
+fn seen(replicas: u32, readings: &[Reading]) -> Observation {
+    Observation {
+        workload: Workload {
+            replicas,
+            rollout: None,
+        },
+        readings: readings.to_vec(),
+    }
+}
+
+/// A workload that has been inactive, at one wanted count, since second 0.
+fn inactive(wanted: u32) -> State {
+    State {
+        last_active: Some(at(0)),
+        empty_since: Some(at(0)),
+        in_window: vec![WindowEntry {
+            replicas: wanted,
+            until: None,
+        }],
+        ..State::new(at(-10_000))
+    }
+}
+
+/// A workload that is active, at one wanted count.
+fn active(wanted: u32) -> State {
+    State {
+        active: true,
+        last_active: Some(at(-5_000)),
+        in_window: vec![WindowEntry {
+            replicas: wanted,
+            until: None,
+        }],
+        ..State::new(at(-10_000))
+    }
+}
+
+/// Decides at second 1000 and compares what a person reads: count, reason, limits and sentence.
+#[track_caller]
+fn check(
+    policy: &Policy,
+    state: &State,
+    observation: &Observation,
+    to: u32,
+    reason: Reason,
+    limits: &[Limit],
+    sentence: &str,
+) {
+    let decision = decide(policy, observation, Some(state), at(1000));
+    assert_eq!(
+        (decision.to, decision.reason, decision.limited_by.as_slice()),
+        (to, reason, limits),
+        "{}",
+        decision.explanation
+    );
+    assert_eq!(decision.explanation, sentence);
+    assert!(decision.warnings.is_empty(), "{:?}", decision.warnings);
+}
+
+#[test]
+fn the_backlog_sets_the_count() {
+    let observation = Observation {
+        workload: Workload {
+            replicas: 2,
+            rollout: None,
+        },
+        readings: vec![Reading::Queue(QueueDepth {
+            visible: 60,
+            in_flight: 3,
+            delayed: 9,
+        })],
+    };
+    let sentence = "worker 2 → 7: 63 messages (60 visible + 3 in flight) / 10 per replica; was limited by nothing";
+    check(
+        &policy(2, 16, None),
+        &active(2),
+        &observation,
+        7,
+        Reason::QueueDepth,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn the_maximum_limits_scale_out() {
+    let sentence = "worker 2 → 16: 1000 messages (1000 visible + 0 in flight) / 10 per replica; was limited by maxReplicaCount 16";
+    let limits = [Limit::MaxReplicaCount];
+    check(
+        &policy(2, 16, None),
+        &active(2),
+        &seen(2, &[visible(1000)]),
+        16,
+        Reason::QueueDepth,
+        &limits,
+        sentence,
+    );
+    let sentence = "worker stays at 16: 1000 messages (1000 visible + 0 in flight) / 10 per replica, at maxReplicaCount 16";
+    check(
+        &policy(2, 16, None),
+        &active(2),
+        &seen(16, &[visible(1000)]),
+        16,
+        Reason::Steady,
+        &limits,
+        sentence,
+    );
+}
+
+#[test]
+fn small_differences_are_within_the_tolerance() {
+    let sentence = "worker stays at 10: 109 messages (109 visible + 0 in flight) / 10 per replica is within the tolerance of 10 replicas";
+    check(
+        &policy(2, 16, None),
+        &active(10),
+        &seen(10, &[visible(109)]),
+        10,
+        Reason::WithinTolerance,
+        &[],
+        sentence,
+    );
+    let sentence = "worker 10 → 12: 111 messages (111 visible + 0 in flight) / 10 per replica; was limited by nothing";
+    check(
+        &policy(2, 16, None),
+        &active(10),
+        &seen(10, &[visible(111)]),
+        12,
+        Reason::QueueDepth,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn scale_in_waits_for_the_window() {
+    let window = |until| State {
+        in_window: vec![
+            WindowEntry {
+                replicas: 10,
+                until: Some(at(until)),
+            },
+            WindowEntry {
+                replicas: 3,
+                until: None,
+            },
+        ],
+        ..active(3)
+    };
+    let sentence = "worker stays at 10: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, \
+                    but up to 10 were wanted in the last 300 s";
+    let limits = [Limit::ScaleInWindow];
+    check(
+        &policy(2, 16, None),
+        &window(701),
+        &seen(10, &[visible(30)]),
+        10,
+        Reason::ScaleInWindow,
+        &limits,
+        sentence,
+    );
+    let sentence = "worker 10 → 3: 30 messages (30 visible + 0 in flight) / 10 per replica; was limited by nothing";
+    check(
+        &policy(2, 16, None),
+        &window(700),
+        &seen(10, &[visible(30)]),
+        3,
+        Reason::QueueDepth,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn the_window_may_allow_a_part() {
+    let state = State {
+        in_window: vec![
+            WindowEntry {
+                replicas: 7,
+                until: Some(at(900)),
+            },
+            WindowEntry {
+                replicas: 3,
+                until: None,
+            },
+        ],
+        ..active(3)
+    };
+    let sentence = "worker 10 → 7: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, \
+                    but up to 7 were wanted in the last 300 s; was limited by the 300 s scale-in window";
+    check(
+        &policy(2, 16, None),
+        &state,
+        &seen(10, &[visible(30)]),
+        7,
+        Reason::ScaleInWindow,
+        &[Limit::ScaleInWindow],
+        sentence,
+    );
+}
+
+#[test]
+fn failed_readings_hold_and_known_ones_scale_out() {
+    let mut policy = policy(2, 16, None);
+    let sentence = "worker stays at 9: no reading: 1 of 1 failed";
+    check(
+        &policy,
+        &active(9),
+        &seen(9, &[failed()]),
+        9,
+        Reason::ReadingFailed,
+        &[],
+        sentence,
+    );
+    check(
+        &policy,
+        &active(9),
+        &seen(9, &[]),
+        9,
+        Reason::ReadingFailed,
+        &[],
+        sentence,
+    );
+    policy.triggers.push(trigger(10, 0));
+    let sentence = "worker stays at 9: 1 of 2 readings failed, and the others ask for no more: \
+                    orders: 30 messages (30 visible + 0 in flight) / 10 per replica";
+    let both = [failed(), visible(30)];
+    check(
+        &policy,
+        &active(2),
+        &seen(9, &both),
+        9,
+        Reason::ReadingFailed,
+        &[Limit::FailedReading],
+        sentence,
+    );
+    let sentence = "worker 4 → 13: orders: 124 messages (124 visible + 0 in flight) / 10 per replica, 1 other reading failed; \
+                    was limited by nothing";
+    check(
+        &policy,
+        &active(2),
+        &seen(4, &[visible(124), failed()]),
+        13,
+        Reason::QueueDepth,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn the_bounds_hold_without_any_reading() {
+    let sentence = "worker 20 → 16: maxReplicaCount is 16; was limited by nothing";
+    check(
+        &policy(2, 16, None),
+        &active(9),
+        &seen(20, &[failed()]),
+        16,
+        Reason::AboveMax,
+        &[],
+        sentence,
+    );
+    let sentence = "worker 0 → 2: minReplicaCount is 2; was limited by nothing";
+    check(
+        &policy(2, 16, None),
+        &inactive(2),
+        &seen(0, &[failed()]),
+        2,
+        Reason::BelowMin,
+        &[],
+        sentence,
+    );
+    check(
+        &policy(2, 16, None),
+        &inactive(2),
+        &seen(0, &[visible(0)]),
+        2,
+        Reason::BelowMin,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn zero_is_woken_by_activity_alone() {
+    let mut policy = policy(0, 16, None);
+    policy.triggers = vec![trigger(10, 5)];
+    let sentence =
+        "worker stays at 0: 5 messages (5 visible + 0 in flight) / 10 per replica, not above 5";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(0, &[visible(5)]),
+        0,
+        Reason::Inactive,
+        &[],
+        sentence,
+    );
+    let sentence = "worker 0 → 1: active again with 6 messages (6 visible + 0 in flight) / 10 per replica; was limited by nothing";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(0, &[visible(6)]),
+        1,
+        Reason::Activated,
+        &[],
+        sentence,
+    );
+    let sentence = "worker stays at 0: no reading: 1 of 1 failed";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(0, &[failed()]),
+        0,
+        Reason::ReadingFailed,
+        &[],
+        sentence,
+    );
+    policy.force_activation = true;
+    let sentence = "worker 0 → 1: active again with 0 messages (0 visible + 0 in flight) / 10 per replica; was limited by nothing";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(0, &[visible(0)]),
+        1,
+        Reason::Activated,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn zero_comes_after_the_cooldown() {
+    let mut policy = policy(0, 16, None);
+    let sentence = "worker 3 → 0: inactive for 1000 s with 0 messages (0 visible + 0 in flight) / 10 per replica, so to zero; \
+                    was limited by nothing";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(3, &[visible(0)]),
+        0,
+        Reason::ScaledToZero,
+        &[],
+        sentence,
+    );
+    policy.cooldown_seconds = 1000;
+    let sentence = "worker stays at 1: 0 messages (0 visible + 0 in flight) / 10 per replica, inactive for 1000 s, to rest after 1000 s";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(1, &[visible(0)]),
+        1,
+        Reason::Cooldown,
+        &[Limit::Cooldown],
+        sentence,
+    );
+    let sentence = "worker 3 → 1: 0 messages (0 visible + 0 in flight) / 10 per replica; was limited by the cooldown";
+    check(
+        &policy,
+        &inactive(1),
+        &seen(3, &[visible(0)]),
+        1,
+        Reason::QueueDepth,
+        &[Limit::Cooldown],
+        sentence,
+    );
+    policy.cooldown_seconds = 999;
+    let decision = decide(
+        &policy,
+        &seen(1, &[visible(0)]),
+        Some(&inactive(1)),
+        at(1000),
+    );
+    assert_eq!(decision.reason, Reason::ScaledToZero);
+}
+
+#[test]
+fn zero_needs_two_empty_readings_a_minute_apart() {
+    let mut policy = policy(0, 16, None);
+    policy.cooldown_seconds = 0;
+    for (empty_since, expected) in [(Some(at(941)), 1), (Some(at(940)), 0), (None, 1)] {
+        let state = State {
+            empty_since,
+            ..inactive(1)
+        };
+        let decision = decide(&policy, &seen(1, &[visible(0)]), Some(&state), at(1000));
+        assert_eq!(
+            decision.to, expected,
+            "{empty_since:?}: {}",
+            decision.explanation
+        );
+    }
+}
+
+#[test]
+fn a_failed_reading_breaks_the_chain_of_empty_ones() {
+    let policy = policy(0, 16, None);
+    let decision = decide(&policy, &seen(1, &[failed()]), Some(&inactive(1)), at(1000));
+    assert_eq!(
+        (
+            decision.to,
+            decision.state.empty_since,
+            decision.state.active
+        ),
+        (1, None, false)
+    );
+    let decision = decide(
+        &policy,
+        &seen(1, &[visible(0)]),
+        Some(&decision.state),
+        at(1030),
+    );
+    assert_eq!(
+        (decision.to, decision.state.empty_since),
+        (1, Some(at(1030)))
+    );
+}
+
+#[test]
+fn zero_does_not_bypass_the_window() {
+    let mut policy = policy(0, 16, None);
+    policy.cooldown_seconds = 60;
+    let state = State {
+        last_active: Some(at(850)),
+        empty_since: Some(at(850)),
+        in_window: vec![
+            WindowEntry {
+                replicas: 10,
+                until: Some(at(850)),
+            },
+            WindowEntry {
+                replicas: 1,
+                until: None,
+            },
+        ],
+        ..inactive(1)
+    };
+    assert_eq!(
+        decide(&policy, &seen(10, &[visible(0)]), Some(&state), at(1000)).to,
+        10
+    );
+    assert_eq!(
+        decide(&policy, &seen(10, &[visible(0)]), Some(&state), at(1149)).to,
+        10
+    );
+    assert_eq!(
+        decide(&policy, &seen(10, &[visible(0)]), Some(&state), at(1150)).to,
+        0
+    );
+}
+
+#[test]
+fn before_any_activity_the_initial_cooldown_counts_from_creation() {
+    let mut policy = policy(0, 16, None);
+    policy.initial_cooldown_seconds = 500;
+    let state = State {
+        last_active: None,
+        first_seen: at(0),
+        ..inactive(1)
+    };
+    for (created, expected) in [(Some(at(499)), 0), (Some(at(500)), 1), (None, 0)] {
+        policy.created = created;
+        assert_eq!(
+            decide(&policy, &seen(1, &[visible(0)]), Some(&state), at(1000)).to,
+            expected,
+            "{created:?}"
+        );
+    }
+}
+
+#[test]
+fn idle_may_be_any_number_below_min() {
+    let policy = policy(5, 16, Some(2));
+    let sentence = "worker 8 → 2: inactive for 1000 s with 0 messages (0 visible + 0 in flight) / 10 per replica, so to idleReplicaCount; \
+                    was limited by nothing";
+    check(
+        &policy,
+        &inactive(5),
+        &seen(8, &[visible(0)]),
+        2,
+        Reason::ScaledToIdle,
+        &[],
+        sentence,
+    );
+    let sentence =
+        "worker stays at 2: 0 messages (0 visible + 0 in flight) / 10 per replica, not above 0";
+    check(
+        &policy,
+        &inactive(5),
+        &seen(2, &[visible(0)]),
+        2,
+        Reason::Inactive,
+        &[],
+        sentence,
+    );
+    let sentence = "worker stays at 2: no reading: 1 of 1 failed";
+    check(
+        &policy,
+        &inactive(5),
+        &seen(2, &[failed()]),
+        2,
+        Reason::ReadingFailed,
+        &[],
+        sentence,
+    );
+    let sentence = "worker 2 → 5: active again with 1 message (1 visible + 0 in flight) / 10 per replica; was limited by minReplicaCount 5";
+    check(
+        &policy,
+        &inactive(5),
+        &seen(2, &[visible(1)]),
+        5,
+        Reason::Activated,
+        &[Limit::MinReplicaCount],
+        sentence,
+    );
+    let sentence = "worker 1 → 5: minReplicaCount is 5; was limited by nothing";
+    check(
+        &policy,
+        &inactive(5),
+        &seen(1, &[visible(0)]),
+        5,
+        Reason::BelowMin,
+        &[],
+        sentence,
+    );
+}
+
+#[test]
+fn a_missing_memory_holds_for_a_whole_window() {
+    let policy = policy(2, 16, None);
+    let first = decide(&policy, &seen(10, &[visible(0)]), None, at(0));
+    assert_eq!((first.to, first.reason), (10, Reason::ScaleInWindow));
+    let window = [
+        WindowEntry {
+            replicas: 10,
+            until: Some(at(0)),
+        },
+        WindowEntry {
+            replicas: 2,
+            until: None,
+        },
+    ];
+    assert_eq!(
+        (first.state.in_window.as_slice(), first.state.first_seen),
+        (window.as_slice(), at(0))
+    );
+    assert_eq!(
+        decide(
+            &policy,
+            &seen(10, &[visible(0)]),
+            Some(&first.state),
+            at(299)
+        )
+        .to,
+        10
+    );
+    assert_eq!(
+        decide(
+            &policy,
+            &seen(10, &[visible(0)]),
+            Some(&first.state),
+            at(300)
+        )
+        .to,
+        2
+    );
+    assert_eq!(
+        decide(&policy, &seen(10, &[visible(900)]), None, at(0)).to,
+        16
+    );
+}
+
+#[test]
+fn a_steady_workload_has_a_steady_memory() {
+    for (policy, observation) in [
+        (policy(2, 16, None), seen(7, &[visible(63)])),
+        (policy(2, 16, None), seen(2, &[visible(0)])),
+        (policy(0, 16, None), seen(0, &[visible(0)])),
+        (policy(2, 16, None), seen(7, &[failed()])),
+    ] {
+        let first = decide(&policy, &observation, None, at(0));
+        let second = decide(&policy, &observation, Some(&first.state), at(60));
+        let third = decide(&policy, &observation, Some(&second.state), at(7200));
+        assert_eq!((&first.state, &second.state), (&second.state, &third.state));
+    }
+}
+
+#[test]
+fn a_change_is_settled_by_the_next_pass() {
+    let policy = policy(2, 16, None);
+    let event = ScaleEvent {
+        at: at(0),
+        from: 2,
+        to: 7,
+    };
+    let first = decide(&policy, &seen(2, &[visible(63)]), None, at(0));
+    assert_eq!(
+        (first.state.pending, first.state.events.len()),
+        (Some(event), 0)
+    );
+    let done = decide(
+        &policy,
+        &seen(7, &[visible(63)]),
+        Some(&first.state),
+        at(60),
+    );
+    assert_eq!(
+        (
+            done.state.pending,
+            done.state.events.as_slice(),
+            done.state.last_written
+        ),
+        (None, [event].as_slice(), Some(7))
+    );
+    let lost = decide(
+        &policy,
+        &seen(2, &[visible(63)]),
+        Some(&first.state),
+        at(60),
+    );
+    assert_eq!(
+        (
+            lost.to,
+            lost.state.pending.map(|event| event.at),
+            lost.state.events.len()
+        ),
+        (7, Some(at(60)), 0)
+    );
+}
+
+#[test]
+fn times_in_the_future_are_read_as_now_and_told() {
+    let state = State {
+        last_active: Some(at(90_000)),
+        ..inactive(1)
+    };
+    let decision = decide(
+        &policy(0, 16, None),
+        &seen(1, &[visible(0)]),
+        Some(&state),
+        at(1000),
+    );
+    assert_eq!(
+        (decision.to, decision.state.last_active),
+        (1, Some(at(1000)))
+    );
+    assert_eq!(
+        decision.warnings,
+        [
+            "the state holds the time 2027-01-16T09:00:00Z, which lies after 2027-01-15T08:16:40Z: read as now; check the clocks"
+        ]
+    );
+}
+
+#[test]
+fn pauses_come_first() {
+    let paused = |pause| Policy {
+        pause,
+        ..policy(2, 16, None)
+    };
+    let sentence = "worker stays at 0: the annotation paused is set";
+    let all = paused(Pause {
+        all: true,
+        ..Pause::default()
+    });
+    check(
+        &all,
+        &active(2),
+        &seen(0, &[visible(900)]),
+        0,
+        Reason::Paused,
+        &[],
+        sentence,
+    );
+    let sentence =
+        "worker 3 → 1: the annotation paused-replicas asks for 1; was limited by nothing";
+    let count = paused(Pause {
+        all: true,
+        replicas: Some(1),
+        ..Pause::default()
+    });
+    check(
+        &count,
+        &active(2),
+        &seen(3, &[visible(900)]),
+        1,
+        Reason::PausedReplicas,
+        &[],
+        sentence,
+    );
+    let sentence = "worker stays at 0: 900 messages (900 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-out is set";
+    let out = paused(Pause {
+        scale_out: true,
+        ..Pause::default()
+    });
+    let limits = [Limit::MaxReplicaCount, Limit::PausedScaleOut];
+    check(
+        &out,
+        &active(2),
+        &seen(0, &[visible(900)]),
+        0,
+        Reason::PausedScaleOut,
+        &limits,
+        sentence,
+    );
+    let sentence = "worker stays at 20: 0 messages (0 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-in is set";
+    let scale_in = paused(Pause {
+        scale_in: true,
+        ..Pause::default()
+    });
+    let limits = [Limit::MinReplicaCount, Limit::PausedScaleIn];
+    check(
+        &scale_in,
+        &active(2),
+        &seen(20, &[visible(0)]),
+        20,
+        Reason::PausedScaleIn,
+        &limits,
+        sentence,
+    );
+}
+
+#[test]
+fn the_rollout_gate_comes_last() {
+    let gate = |rollout, replicas, messages| {
+        let observation = Observation {
+            workload: Workload {
+                replicas,
+                rollout: Some(rollout),
+            },
+            readings: vec![visible(messages)],
+        };
+        let decision = decide(
+            &policy(0, 16, None),
+            &observation,
+            Some(&inactive(1)),
+            at(1000),
+        );
+        (decision.to, decision.reason)
+    };
+    let updating = Rollout {
+        updating: true,
+        ..Rollout::default()
+    };
+    let aborted = Rollout {
+        aborted: true,
+        ..updating
+    };
+    let step = Rollout {
+        pause_step: true,
+        ..updating
+    };
+    let paused = Rollout {
+        paused: true,
+        ..updating
+    };
+    assert_eq!(gate(updating, 5, 0), (5, Reason::RolloutUpdating));
+    assert_eq!(gate(updating, 5, 90), (9, Reason::QueueDepth));
+    assert_eq!(gate(updating, 20, 900), (20, Reason::RolloutUpdating));
+    assert_eq!(gate(aborted, 5, 0), (5, Reason::RolloutAborted));
+    assert_eq!(gate(aborted, 5, 90), (9, Reason::QueueDepth));
+    assert_eq!(gate(step, 5, 0), (1, Reason::RolloutPauseStep));
+    assert_eq!(gate(step, 5, 20), (2, Reason::QueueDepth));
+    assert_eq!(gate(paused, 5, 90), (5, Reason::RolloutPaused));
+    assert_eq!(gate(Rollout::default(), 5, 0), (0, Reason::ScaledToZero));
+}
+
+#[test]
+fn every_reason_is_listed_once() {
+    let names: std::collections::BTreeSet<&str> = Reason::ALL
+        .iter()
+        .map(|(reason, _)| reason.name())
+        .collect();
+    assert_eq!(names.len(), Reason::ALL.len());
+}
+
+prop_compose! {
+    fn any_policy()(
+        min in 0u32..6, extra in 0u32..30, idle in prop::option::of(0u32..6), cooldown in 0u32..700, initial in 0u32..700,
+        window in prop_oneof![Just(0u32), Just(300), 1u32..900], per_replica in 1u32..20, activation in 0u64..10, triggers in 1usize..4,
+        switches in any::<(bool, bool, bool)>(), tolerance in 0u64..400_000_000,
+    ) -> Policy {
+        let max = NonZeroU32::new((min + extra).max(1)).unwrap();
+        let idle = idle.filter(|idle| *idle < min);
+        Policy {
+            bounds: ReplicaBounds::new(min, max, idle).unwrap(),
+            cooldown_seconds: cooldown,
+            initial_cooldown_seconds: initial,
+            tolerance: Tolerance { scale_out_billionths: tolerance, scale_in_billionths: tolerance },
+            scale_in_window_seconds: window,
+            // Each switch is rare, so that most cases decide for themselves.
+            pause: Pause { all: switches == (true, true, true), ..Pause::default() },
+            force_activation: switches == (true, false, true),
+            triggers: vec![trigger(per_replica, activation); triggers],
+            ..policy(0, 1, None)
+        }
+    }
+}
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    prop_oneof![
+        1 => Just(failed()),
+        2 => Just(visible(0)),
+        4 => (0u64..200, 0u64..20).prop_map(|(visible, in_flight)| Reading::Queue(QueueDepth { visible, in_flight, delayed: 0 })),
+        1 => any::<(u64, u64)>().prop_map(|(visible, in_flight)| Reading::Queue(QueueDepth { visible, in_flight, delayed: 7 })),
+    ]
+}
+
+fn any_rollout() -> impl Strategy<Value = Option<Rollout>> {
+    prop_oneof![
+        3 => Just(None),
+        1 => any::<(bool, bool, bool, bool)>().prop_map(|(paused, aborted, updating, pause_step)| {
+            Some(Rollout { paused, aborted, updating, pause_step })
+        }),
+    ]
+}
+
+/// One pass of a random life: seconds since the last, readings, state of the Rollout, a foreign count, whether the write is lost.
+type Step = (i64, Vec<Reading>, Option<Rollout>, Option<u32>, bool);
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let foreign = prop_oneof![9 => Just(None), 1 => (0u32..40).prop_map(Some)];
+    let lost = prop_oneof![9 => Just(false), 1 => Just(true)];
+    (
+        0i64..200,
+        prop::collection::vec(any_reading(), 3),
+        any_rollout(),
+        foreign,
+        lost,
+    )
+}
+
+/// Runs a life and hands each decision with its inputs to `inspect`.
+fn live(
+    policy: &Policy,
+    start: u32,
+    steps: &[Step],
+    mut inspect: impl FnMut(&Observation, Option<&State>, Timestamp, &Decision),
+) {
+    let (mut replicas, mut state, mut seconds) = (start, None, 0);
+    for (pause, readings, rollout, foreign, lost) in steps {
+        seconds += pause;
+        replicas = foreign.unwrap_or(replicas);
+        let observation = Observation {
+            workload: Workload {
+                replicas,
+                rollout: *rollout,
+            },
+            readings: readings.clone(),
+        };
+        let decision = decide(policy, &observation, state.as_ref(), at(seconds));
+        inspect(&observation, state.as_ref(), at(seconds), &decision);
+        if !lost {
+            replicas = decision.to;
+        }
+        state = Some(decision.state);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn invariants_hold_through_any_life(policy in any_policy(), start in 0u32..40, steps in prop::collection::vec(any_step(), 1..40)) {
+        let mut last_not_empty = at(0);
+        live(&policy, start, &steps, |observation, state, now, decision| {
+            let bounds = policy.bounds;
+            let current = observation.workload.replicas;
+            let used: Vec<&Reading> = observation.readings.iter().take(policy.triggers.len()).collect();
+            let any_failed = used.iter().any(|reading| matches!(reading, Reading::Failed { .. }));
+            let demand = Demand::of(&policy, &observation.readings, current);
+            if demand.active != Some(false) || policy.pause.all {
+                last_not_empty = now;
+            }
+
+            // A scaling action stays within the bounds, zero and idle apart.
+            let resting = matches!(decision.reason, Reason::ScaledToZero | Reason::ScaledToIdle);
+            if decision.is_scale() && !resting {
+                assert!((bounds.min()..=bounds.max()).contains(&decision.to), "{}", decision.explanation);
+                assert!(decision.to > 0, "{}", decision.explanation);
+            }
+            // A failed reading never scales in, bounds apart.
+            if any_failed && decision.to < current {
+                assert_eq!(decision.reason, Reason::AboveMax);
+            }
+            // Never to rest before the cooldown, nor within a minute of the last reading that was not empty.
+            if resting {
+                assert!(now.duration_since(last_not_empty).as_secs() >= 60 || last_not_empty == at(0));
+                let state = state.unwrap();
+                if let Some(end) = state.last_active {
+                    assert!(now.duration_since(end).as_secs() > i64::from(policy.cooldown_seconds));
+                }
+            }
+            // Deciding again on the applied result changes nothing.
+            let applied = Observation { workload: Workload { replicas: decision.to, ..observation.workload }, ..observation.clone() };
+            let again = decide(&policy, &applied, Some(&decision.state), now);
+            assert_eq!(again.to, decision.to, "{} then {}", decision.explanation, again.explanation);
+            let settled = decide(&policy, &applied, Some(&again.state), now);
+            assert_eq!(settled.state, again.state);
+            // Same inputs, same bytes; and what is remembered survives its JSON and stays small.
+            assert_eq!(&decide(&policy, observation, state, now), decision);
+            let json = decision.state.to_json().to_string();
+            assert!(json.len() <= 2048, "{}", json.len());
+            assert_eq!(State::parse(&json).unwrap(), decision.state);
+        });
+    }
+
+    #[test]
+    fn more_backlog_never_wants_fewer(
+        policy in any_policy(), start in 0u32..40, steps in prop::collection::vec(any_step(), 1..12), more in 1u64..500, index in 0usize..3,
+    ) {
+        live(&policy, start, &steps, |observation, state, now, decision| {
+            let mut larger = observation.clone();
+            if let Some(Reading::Queue(depth)) = larger.readings.get_mut(index) {
+                depth.visible = depth.visible.saturating_add(more);
+            }
+            let other = decide(&policy, &larger, state, now);
+            assert!(other.to >= decision.to, "{}\n{}", decision.explanation, other.explanation);
+        });
+    }
+
+    #[test]
+    fn any_counts_are_decided_without_a_panic(
+        policy in any_policy(), replicas in any::<u32>(), depth in any::<(u64, u64, u64)>(), seconds in 0i64..4_000_000_000,
+    ) {
+        let depth = QueueDepth { visible: depth.0, in_flight: depth.1, delayed: depth.2 };
+        let observation = seen(replicas, &[Reading::Queue(depth)]);
+        let decision = decide(&policy, &observation, None, Timestamp::from_second(seconds).unwrap());
+        let _replayed = decide(&policy, &observation, Some(&decision.state), Timestamp::MIN);
+        let _replayed = decide(&policy, &observation, Some(&decision.state), Timestamp::MAX);
+    }
+}

@@ -1,0 +1,658 @@
+//! YAML and JSON text into trees of values that know where they stand.
+//!
+//! A derived `Deserialize` stops at its first mistake and forgets positions.
+//! Here every document of a stream becomes a [`Node`] tree, and `manifest` walks it and collects all mistakes.
+//! Aliases are expanded under a budget, so a small file cannot become a huge tree.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::rc::Rc;
+
+use granit_parser::{Event, Options, Parser, ScalarStyle};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// Bytes of a whole stream. 1,000 ScaledObjects are about 1 MB; CRDs in the same stream add some more.
+pub const MAX_STREAM_BYTES: usize = 16 << 20;
+/// Bytes of one document: what etcd takes in one request (1.5 MiB), rounded up.
+pub const MAX_DOCUMENT_BYTES: usize = 2 << 20;
+/// Values of one document after aliases are expanded. The largest CRD in use has about 30,000.
+pub const MAX_NODES: usize = 200_000;
+/// Levels of nesting. A ScaledObject has 7, a CRD about 40; deeper trees only serve to exhaust a stack.
+pub const MAX_DEPTH: usize = 100;
+
+/// Where a value stands in its file. Both count from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line in the file.
+    pub line: usize,
+    /// Column in that line.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// A value with its position; JSON input has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The value itself.
+    pub value: Value,
+    /// Where it starts; `None` for JSON input.
+    pub position: Option<Position>,
+}
+
+/// What a document is made of. Scalars stay text: the reader of a field knows what it wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`, `~` or nothing.
+    Null,
+    /// A scalar; `plain` when it was written without quotes, so that `"5"` and `5` can be told apart.
+    Scalar {
+        /// The text after unquoting.
+        text: String,
+        /// Written without quotes.
+        plain: bool,
+    },
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping in the order of the file; keys are unique.
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The value below `key`, when this is a mapping that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, node)| node),
+            Value::Null | Value::Scalar { .. } | Value::List(_) => None,
+        }
+    }
+
+    /// The text of a scalar.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// What this is, for an error message: scalars in backticks, shortened; the rest by kind.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Scalar { text, .. } => quoted(text),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+
+    /// The same tree as JSON. Plain scalars become null, booleans and numbers as YAML 1.2's core schema reads them.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Scalar { text, plain: false } => text.as_str().into(),
+            Value::Scalar { text, plain: true } => plain_to_json(text),
+            Value::List(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => serde_json::Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, node)| (key.clone(), node.to_json()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// Text in backticks, control characters escaped, cut after 80 characters.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    // `escape_debug` also escapes quotes, which need no escape between backticks.
+    shown = shown.replace("\\\"", "\"").replace("\\'", "'");
+    if text.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+fn plain_to_json(text: &str) -> serde_json::Value {
+    match text {
+        "true" | "True" | "TRUE" => true.into(),
+        "false" | "False" | "FALSE" => false.into(),
+        _ => {
+            if let Ok(number) = text.parse::<i64>() {
+                return number.into();
+            }
+            let looks_decimal = text
+                .starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+                && !text.contains(|c: char| c.is_alphabetic() && c != 'e' && c != 'E');
+            match text
+                .parse::<f64>()
+                .ok()
+                .and_then(serde_json::Number::from_f64)
+            {
+                Some(number) if looks_decimal => serde_json::Value::Number(number),
+                Some(_) | None => text.into(),
+            }
+        }
+    }
+}
+
+/// One document of a YAML stream: its tree, or why it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Number in the stream, from 1.
+    pub number: usize,
+    /// The tree, `Null` for an empty document, or the syntax error.
+    pub root: Result<Node, SyntaxError>,
+}
+
+/// Why a text is not YAML or JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SyntaxError {
+    /// Where the reader stopped.
+    pub position: Option<Position>,
+    /// What was wrong and what is allowed.
+    pub message: String,
+}
+
+impl SyntaxError {
+    fn new(position: Option<Position>, message: impl Into<String>) -> Self {
+        Self {
+            position,
+            message: message.into(),
+        }
+    }
+}
+
+/// Reads a YAML stream. A syntax error spoils its own document only; a stream that is not text has one document with that error.
+#[must_use]
+pub fn parse_yaml(bytes: &[u8]) -> Vec<Document> {
+    let whole = |error| {
+        vec![Document {
+            number: 1,
+            root: Err(error),
+        }]
+    };
+    if bytes.len() > MAX_STREAM_BYTES {
+        let found = bytes.len();
+        return whole(SyntaxError::new(
+            None,
+            format!("the stream has {found} bytes, allowed: at most {MAX_STREAM_BYTES}"),
+        ));
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.trim_start_matches('\u{feff}'),
+        Err(error) => {
+            let good =
+                String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default());
+            let line = good.matches('\n').count() + 1;
+            let column = good
+                .rsplit('\n')
+                .next()
+                .map_or(0, |last| last.chars().count())
+                + 1;
+            let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+            return whole(SyntaxError::new(
+                Some(Position { line, column }),
+                format!("found the byte 0x{byte:02x}, which is not UTF-8; save the file as UTF-8"),
+            ));
+        }
+    };
+    split(text)
+        .into_iter()
+        .enumerate()
+        .map(|(index, (first_line, part))| Document {
+            number: index + 1,
+            root: parse_document(part, first_line),
+        })
+        .collect()
+}
+
+/// Cuts a stream at its `---` lines, which YAML allows nowhere else at the start of a line.
+/// Returns each document with the number of lines before it.
+/// What stands before the first marker counts as a document only when it has content.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line, mut offset, mut marked) = (0, 0, 0, false);
+    for (line_number, line) in text.split_inclusive('\n').enumerate() {
+        let is_marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if is_marker {
+            push_document(
+                &mut documents,
+                text.get(start..offset).unwrap_or_default(),
+                start_line,
+                marked,
+            );
+            (start, start_line, marked) = (offset, line_number, true);
+        }
+        offset += line.len();
+    }
+    push_document(
+        &mut documents,
+        text.get(start..).unwrap_or_default(),
+        start_line,
+        marked,
+    );
+    documents
+}
+
+fn push_document<'a>(
+    documents: &mut Vec<(usize, &'a str)>,
+    part: &'a str,
+    first_line: usize,
+    marked: bool,
+) {
+    let has_content = |line: &str| {
+        !line.trim().is_empty() && !line.trim_start().starts_with('#') && !line.starts_with('%')
+    };
+    if marked || part.lines().any(has_content) {
+        documents.push((first_line, part));
+    }
+}
+
+fn parse_document(text: &str, first_line: usize) -> Result<Node, SyntaxError> {
+    if text.len() > MAX_DOCUMENT_BYTES {
+        let position = Position {
+            line: first_line + 1,
+            column: 1,
+        };
+        let found = text.len();
+        return Err(SyntaxError::new(
+            Some(position),
+            format!("the document has {found} bytes, allowed: at most {MAX_DOCUMENT_BYTES}"),
+        ));
+    }
+    let mut options = Options::default();
+    options.flow_nesting_limit = MAX_DEPTH;
+    options.block_nesting_limit = MAX_DEPTH;
+    options.set_emit_comments(false);
+    let mut builder = Builder {
+        first_line,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        nodes: 0,
+    };
+    for next in Parser::new_from_str_with_options(text, options) {
+        match next {
+            Ok((event, span)) => {
+                let position = builder.position(span.start.line(), span.start.col());
+                builder.event(event, position)?;
+            }
+            Err(error) => {
+                let position = builder.position(error.marker().line(), error.marker().col());
+                return Err(SyntaxError::new(
+                    Some(position),
+                    format!("not valid YAML: {}", error.info()),
+                ));
+            }
+        }
+    }
+    Ok(builder.root.unwrap_or(Node {
+        value: Value::Null,
+        position: Some(Position {
+            line: first_line + 1,
+            column: 1,
+        }),
+    }))
+}
+
+/// A collection whose end has not come yet.
+struct Open {
+    anchor: usize,
+    position: Position,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<(String, Node)>,
+        names: HashSet<String>,
+        key: Option<(String, Position)>,
+    },
+}
+
+struct Builder {
+    first_line: usize,
+    open: Vec<Open>,
+    /// Finished anchored values with their size in nodes, by the parser's anchor id.
+    anchors: HashMap<usize, (Rc<Node>, usize)>,
+    root: Option<Node>,
+    nodes: usize,
+}
+
+impl Builder {
+    fn position(&self, line: usize, column: usize) -> Position {
+        Position {
+            line: self.first_line + line,
+            column: column + 1,
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), SyntaxError> {
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let value = if plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL")
+                {
+                    Value::Null
+                } else {
+                    Value::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    }
+                };
+                self.finish(
+                    Node {
+                        value,
+                        position: Some(position),
+                    },
+                    anchor,
+                    1,
+                )
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.start(anchor, position, Content::List(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, _) => self.start(
+                anchor,
+                position,
+                Content::Map {
+                    entries: Vec::new(),
+                    names: HashSet::new(),
+                    key: None,
+                },
+            ),
+            Event::SequenceEnd | Event::MappingEnd => self.end(position),
+            Event::Alias(id) => self.alias(id, position),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(
+        &mut self,
+        anchor: usize,
+        position: Position,
+        content: Content,
+    ) -> Result<(), SyntaxError> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(SyntaxError::new(
+                Some(position),
+                format!("nested deeper than {MAX_DEPTH} levels"),
+            ));
+        }
+        self.open.push(Open {
+            anchor,
+            position,
+            content,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, position: Position) -> Result<(), SyntaxError> {
+        let Some(Open {
+            anchor,
+            position: start,
+            content,
+        }) = self.open.pop()
+        else {
+            return Err(SyntaxError::new(
+                Some(position),
+                "not valid YAML: an end without a start",
+            ));
+        };
+        let value = match content {
+            Content::List(items) => Value::List(items),
+            Content::Map { entries, .. } => Value::Map(merged(entries, start)?),
+        };
+        self.finish(
+            Node {
+                value,
+                position: Some(start),
+            },
+            anchor,
+            1,
+        )
+    }
+
+    fn alias(&mut self, id: usize, position: Position) -> Result<(), SyntaxError> {
+        let Some((node, size)) = self.anchors.get(&id) else {
+            return Err(SyntaxError::new(
+                Some(position),
+                "the alias stands inside the value that it refers to",
+            ));
+        };
+        let (node, size) = (Rc::clone(node), *size);
+        // Counted before the copy is made: the copy is what would exhaust the memory.
+        self.count(size, position)?;
+        self.finish(Node::clone(&node), 0, 0)
+    }
+
+    fn count(&mut self, nodes: usize, position: Position) -> Result<(), SyntaxError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            let message = format!("more than {MAX_NODES} values after aliases are expanded");
+            return Err(SyntaxError::new(Some(position), message));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<(), SyntaxError> {
+        let position = node.position.unwrap_or(Position {
+            line: self.first_line + 1,
+            column: 1,
+        });
+        self.count(nodes, position)?;
+        if anchor != 0 {
+            let size = size_of(&node);
+            self.count(size, position)?;
+            self.anchors.insert(anchor, (Rc::new(node.clone()), size));
+        }
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => self.root = Some(node),
+            Some(Content::List(items)) => items.push(node),
+            Some(Content::Map {
+                entries,
+                names,
+                key,
+            }) => match key.take() {
+                None => *key = Some((key_text(&node, position)?, position)),
+                Some((name, at)) => {
+                    if name != "<<" && !names.insert(name.clone()) {
+                        return Err(SyntaxError::new(
+                            Some(at),
+                            format!("the key {} stands twice in one mapping", quoted(&name)),
+                        ));
+                    }
+                    entries.push((name, node));
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn size_of(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Null | Value::Scalar { .. } => 0,
+        Value::List(items) => items.iter().map(size_of).sum(),
+        Value::Map(entries) => entries.iter().map(|(_, value)| size_of(value)).sum(),
+    }
+}
+
+fn key_text(node: &Node, position: Position) -> Result<String, SyntaxError> {
+    match &node.value {
+        Value::Scalar { text, .. } => Ok(text.clone()),
+        Value::Null => Ok("null".to_owned()),
+        Value::List(_) | Value::Map(_) => Err(SyntaxError::new(
+            Some(position),
+            format!("found {} as a key, allowed: text", node.describe()),
+        )),
+    }
+}
+
+/// Applies `<<` merge keys as Kubernetes' YAML reader does: a key of the mapping itself wins over a merged one.
+fn merged(
+    entries: Vec<(String, Node)>,
+    position: Position,
+) -> Result<Vec<(String, Node)>, SyntaxError> {
+    if !entries.iter().any(|(key, _)| key == "<<") {
+        return Ok(entries);
+    }
+    let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key == "<<");
+    let mut names: HashSet<String> = own.iter().map(|(key, _)| key.clone()).collect();
+    for (_, node) in merges {
+        let sources = match node.value {
+            Value::List(items) => items,
+            value => vec![Node {
+                value,
+                position: node.position,
+            }],
+        };
+        for source in sources {
+            let Value::Map(additions) = source.value else {
+                let at = source.position.unwrap_or(position);
+                return Err(SyntaxError::new(
+                    Some(at),
+                    "found a merge key `<<` of something else than a mapping",
+                ));
+            };
+            for (key, value) in additions {
+                if names.insert(key.clone()) {
+                    own.push((key, value));
+                }
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// Reads one JSON text into the same tree, without positions. A key that stands twice is an error.
+pub fn parse_json(bytes: &[u8]) -> Result<Node, SyntaxError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let describe = |error: &serde_json::Error| {
+        let position = (error.line() > 0).then(|| Position {
+            line: error.line(),
+            column: error.column(),
+        });
+        let text = error.to_string();
+        // serde_json appends the position, which the error already carries.
+        let message = text
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        SyntaxError::new(position, format!("not valid JSON: {message}"))
+    };
+    let node = de::Deserialize::deserialize(&mut deserializer).map_err(|error| describe(&error))?;
+    deserializer.end().map_err(|error| describe(&error))?;
+    Ok(node)
+}
+
+impl<'de> de::Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl NodeVisitor {
+    fn plain(text: impl Into<String>) -> Node {
+        Node {
+            value: Value::Scalar {
+                text: text.into(),
+                plain: true,
+            },
+            position: None,
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node {
+            value: Value::Null,
+            position: None,
+        })
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Self::plain(value.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+        Ok(Self::plain(value.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+        Ok(Self::plain(value.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        Ok(Self::plain(value.to_string()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+        Ok(Node {
+            value: Value::Scalar {
+                text: value.to_owned(),
+                plain: false,
+            },
+            position: None,
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Node {
+            value: Value::List(items),
+            position: None,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut names = HashSet::new();
+        while let Some((key, value)) = access.next_entry::<String, Node>()? {
+            if !names.insert(key.clone()) {
+                return Err(de::Error::custom(format!(
+                    "the key {} stands twice in one object",
+                    quoted(&key)
+                )));
+            }
+            entries.push((key, value));
+        }
+        Ok(Node {
+            value: Value::Map(entries),
+            position: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

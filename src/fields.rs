@@ -1,0 +1,435 @@
+//! Reading a mapping field by field, collecting every mistake on the way instead of stopping at the first.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use jiff::Timestamp;
+
+use crate::document::{Node, Position, Value, quoted};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The object is refused.
+    Error,
+    /// The object runs, but probably not as its author thinks.
+    Warning,
+}
+
+/// One finding in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// Where the value stands; `None` for JSON input and for what is missing.
+    pub position: Option<Position>,
+    /// The field, such as `spec.triggers[0].metadata.queueLength`.
+    pub path: String,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// Collects findings.
+#[derive(Debug, Default)]
+pub struct Problems {
+    /// In the order they were found.
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Adds an error at a value.
+    pub fn error(&mut self, position: Option<Position>, path: &str, message: impl Into<String>) {
+        self.list.push(Problem {
+            severity: Severity::Error,
+            position,
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// Adds a warning at a value.
+    pub fn warning(&mut self, position: Option<Position>, path: &str, message: impl Into<String>) {
+        self.list.push(Problem {
+            severity: Severity::Warning,
+            position,
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// Adds the usual error: what was found, what is allowed.
+    pub fn found(&mut self, node: &Node, path: &str, allowed: &str) {
+        self.error(
+            node.position,
+            path,
+            format!("found {}, allowed: {allowed}", node.describe()),
+        );
+    }
+
+    /// Whether any error was found; warnings do not count.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.list
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// A mapping that is being read. Every field taken is known; `finish` reports the others.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    path: String,
+    position: Option<Position>,
+    entries: &'a [(String, Node)],
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Starts on a mapping; anything else is an error, `null` an empty mapping.
+    pub fn of(node: &'a Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let entries: &[(String, Node)] = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null => &[],
+            Value::Scalar { .. } | Value::List(_) => {
+                problems.found(node, path, "a mapping");
+                return None;
+            }
+        };
+        Some(Self {
+            path: path.to_owned(),
+            position: node.position,
+            entries,
+            known: Vec::new(),
+        })
+    }
+
+    /// Where the mapping starts, for messages about what it lacks.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The full path of a field of this mapping.
+    #[must_use]
+    pub fn path(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// The value of a field; `null` counts as absent, as it does for Kubernetes.
+    pub fn take(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        let found = self
+            .entries
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, node)| node);
+        found.filter(|node| node.value != Value::Null)
+    }
+
+    /// The value of a field that must be there.
+    pub fn require(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        problems: &mut Problems,
+    ) -> Option<&'a Node> {
+        let found = self.take(key);
+        if found.is_none() {
+            problems.error(
+                self.position,
+                &self.path(key),
+                format!("missing, allowed: {allowed}"),
+            );
+        }
+        found
+    }
+
+    /// Reads a field with one of the functions of this module.
+    pub fn read<T>(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+        read: impl FnOnce(&'a Node, &str, &mut Problems) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.take(key)?;
+        read(node, &self.path(key), problems)
+    }
+
+    /// Reports the fields that nobody took, each with the nearest valid name.
+    pub fn finish(self, problems: &mut Problems) {
+        for (key, node) in self.entries {
+            if !self.known.contains(&key.as_str()) {
+                let position = node.position;
+                problems.error(
+                    position,
+                    &self.path(key),
+                    format!("unknown field{}", suggestion(key, &self.known)),
+                );
+            }
+        }
+    }
+}
+
+/// `, did you mean …` when a valid name is near, else the list of valid names.
+#[must_use]
+pub fn suggestion(found: &str, valid: &[&str]) -> String {
+    let nearest = valid.iter().map(|name| (distance(found, name), name)).min();
+    match nearest {
+        Some((edits, name)) if edits <= 1 + name.len() / 4 => format!(", did you mean `{name}`?"),
+        Some(_) => format!(", allowed: {}", valid.join(", ")),
+        None => ", nothing is allowed here".to_owned(),
+    }
+}
+
+/// Edit distance without regard to case. Inputs are cut at 64 characters: no valid name is longer.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right
+        .chars()
+        .take(64)
+        .flat_map(char::to_lowercase)
+        .collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left
+        .chars()
+        .take(64)
+        .flat_map(char::to_lowercase)
+        .enumerate()
+    {
+        let mut diagonal = index;
+        let mut left_cell = index + 1;
+        let mut next = vec![left_cell];
+        for (to, above) in right.iter().zip(row.iter().skip(1)) {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = *above;
+            left_cell = substituted.min(above + 1).min(left_cell + 1);
+            next.push(left_cell);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Non-empty text.
+pub fn text(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
+    match node.as_text().map(str::trim) {
+        Some(found) if !found.is_empty() => Some(found.to_owned()),
+        Some(_) | None => {
+            problems.found(node, path, "text that is not empty");
+            None
+        }
+    }
+}
+
+/// A whole number in a range; also in quotes, since templates often render it so.
+pub fn integer(
+    node: &Node,
+    path: &str,
+    range: RangeInclusive<i64>,
+    problems: &mut Problems,
+) -> Option<i64> {
+    let found = node
+        .as_text()
+        .and_then(|text| text.trim().parse::<i64>().ok())
+        .filter(|number| range.contains(number));
+    if found.is_none() {
+        problems.found(
+            node,
+            path,
+            &format!("a whole number from {} to {}", range.start(), range.end()),
+        );
+    }
+    found
+}
+
+/// A whole number of seconds, replicas or the like: 0 to 2147483647, Kubernetes' int32.
+pub fn count(node: &Node, path: &str, problems: &mut Problems) -> Option<u32> {
+    integer(node, path, 0..=i64::from(i32::MAX), problems)
+        .and_then(|number| u32::try_from(number).ok())
+}
+
+/// `true` or `false`, also in quotes and in the other spellings that Go's parser takes.
+pub fn boolean(node: &Node, path: &str, problems: &mut Problems) -> Option<bool> {
+    let found = node.as_text().and_then(|text| go_bool(text.trim()));
+    if found.is_none() {
+        problems.found(node, path, "true or false");
+    }
+    found
+}
+
+/// The spellings of Go's `strconv.ParseBool`, which KEDA uses.
+#[must_use]
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A time in RFC 3339 with its offset.
+pub fn timestamp(node: &Node, path: &str, problems: &mut Problems) -> Option<Timestamp> {
+    let found = node
+        .as_text()
+        .and_then(|text| text.parse::<Timestamp>().ok());
+    if found.is_none() {
+        problems.found(node, path, "a time such as 2026-11-23T00:00:00Z");
+    }
+    found
+}
+
+/// The items of a list with their paths.
+pub fn items<'a>(
+    node: &'a Node,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Vec<(String, &'a Node)>> {
+    let Value::List(list) = &node.value else {
+        problems.found(node, path, "a list");
+        return None;
+    };
+    Some(
+        list.iter()
+            .enumerate()
+            .map(|(index, item)| (format!("{path}[{index}]"), item))
+            .collect(),
+    )
+}
+
+/// A DNS-1123 label of at most 63 characters, as Kubernetes asks of namespaces.
+#[must_use]
+pub fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
+}
+
+/// A DNS-1123 subdomain of at most 253 characters, as Kubernetes asks of most object names.
+/// Kubernetes bounds the whole name, not its labels.
+#[must_use]
+pub fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let edge = |byte: Option<u8>| byte.is_some_and(alphanumeric);
+    edge(label.bytes().next())
+        && edge(label.bytes().last())
+        && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
+}
+
+/// An object name, with the error for what is not one.
+pub fn object_name(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
+    let found = node.as_text().filter(|name| is_dns_subdomain(name));
+    if found.is_none() {
+        problems.found(
+            node,
+            path,
+            "a name of lower case letters, digits, `-` and `.`, at most 253 characters (DNS-1123)",
+        );
+    }
+    found.map(str::to_owned)
+}
+
+/// A namespace, with the error for what is not one.
+pub fn namespace(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
+    let found = node.as_text().filter(|name| is_dns_label(name));
+    if found.is_none() {
+        problems.found(
+            node,
+            path,
+            "a name of lower case letters, digits and `-`, at most 63 characters (DNS-1123)",
+        );
+    }
+    found.map(str::to_owned)
+}
+
+/// A value that must be text, shown in the message otherwise: for enumerations.
+pub fn one_of<T: Copy>(
+    node: &Node,
+    path: &str,
+    choices: &[(&'static str, T)],
+    problems: &mut Problems,
+) -> Option<T> {
+    let found = node
+        .as_text()
+        .and_then(|text| choices.iter().find(|(name, _)| *name == text.trim()));
+    if found.is_none() {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let hint = suggestion(node.as_text().unwrap_or_default(), &names);
+        problems.error(
+            node.position,
+            path,
+            format!(
+                "found {}{hint}",
+                node.as_text().map_or_else(|| node.describe(), quoted)
+            ),
+        );
+    }
+    found.map(|(_, value)| *value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_suggested() {
+        assert_eq!(
+            suggestion("queueLenght", &["queueLength", "awsRegion"]),
+            ", did you mean `queueLength`?"
+        );
+        assert_eq!(
+            suggestion("QUEUEURL", &["queueURL"]),
+            ", did you mean `queueURL`?"
+        );
+        assert_eq!(
+            suggestion("zzz", &["queueURL", "awsRegion"]),
+            ", allowed: queueURL, awsRegion"
+        );
+        assert_eq!(suggestion("zzz", &[]), ", nothing is allowed here");
+    }
+
+    #[test]
+    fn dns_names() {
+        for good in ["a", "a-b", "1a", &"x".repeat(63)] {
+            assert!(is_dns_label(good) && is_dns_subdomain(good), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a/b",
+            "ä",
+            "a.b",
+            &"x".repeat(64),
+        ] {
+            assert!(!is_dns_label(bad), "{bad}");
+        }
+        assert!(is_dns_subdomain("a.b-c.d") && is_dns_subdomain(&"x".repeat(253)));
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a.",
+            &"x".repeat(254),
+            &format!("{}-", "x".repeat(100)),
+        ] {
+            assert!(!is_dns_subdomain(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a ScaledObject asks for, validated: the values that `decide` works with.
+//!
+//! Everything here is built by `manifest`, which refuses what these types cannot hold.
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+
+/// Scale-in waits for the highest wanted count of this many seconds unless `behavior` says otherwise.
+/// The Kubernetes controller's own default (`--horizontal-pod-autoscaler-downscale-stabilization`, 5 min); a shorter one
+/// would scale in on the gap between two bursts.
+pub const DEFAULT_SCALE_IN_WINDOW_SECONDS: u32 = 300;
+
+/// One workload's scaling rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The workload's name, for explanations.
+    pub workload: String,
+    /// The limits of the replica count.
+    pub bounds: ReplicaBounds,
+    /// Seconds without activity before zero or idle, `cooldownPeriod`.
+    pub cooldown_seconds: u32,
+    /// Seconds after creation before the first zero or idle, `initialCooldownPeriod`.
+    pub initial_cooldown_seconds: u32,
+    /// When the ScaledObject was created, if its metadata says so.
+    pub created: Option<Timestamp>,
+    /// The dead band around the current count.
+    pub tolerance: Tolerance,
+    /// Seconds that scale-in waits for the highest wanted count.
+    pub scale_in_window_seconds: u32,
+    /// What a person has switched off.
+    pub pause: Pause,
+    /// `autoscaling.keda.sh/force-activation`: treat the workload as active whatever is read.
+    pub force_activation: bool,
+    /// What is read, in the order of the manifest.
+    pub triggers: Vec<Trigger>,
+}
+
+/// The limits of a replica count: `min <= max`, `max >= 1`, `idle < min` unless both are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaBounds {
+    min: u32,
+    max: NonZeroU32,
+    idle: Option<u32>,
+}
+
+impl ReplicaBounds {
+    /// `None` when the three contradict each other.
+    #[must_use]
+    pub fn new(min: u32, max: NonZeroU32, idle: Option<u32>) -> Option<Self> {
+        let idle_fits = idle.is_none_or(|idle| idle < min || (idle == 0 && min == 0));
+        (min <= max.get() && idle_fits).then_some(Self { min, max, idle })
+    }
+
+    /// `minReplicaCount`.
+    #[must_use]
+    pub fn min(self) -> u32 {
+        self.min
+    }
+
+    /// `maxReplicaCount`, at least 1.
+    #[must_use]
+    pub fn max(self) -> u32 {
+        self.max.get()
+    }
+
+    /// The lowest count of a workload that is active: `minReplicaCount`, but at least 1.
+    #[must_use]
+    pub fn active_min(self) -> u32 {
+        self.min.max(1)
+    }
+
+    /// Where an inactive workload rests: `idleReplicaCount`, else 0 when `minReplicaCount` is 0, else nowhere.
+    #[must_use]
+    pub fn rest(self) -> Option<u32> {
+        self.idle.or((self.min == 0).then_some(0))
+    }
+}
+
+/// The dead band, in billionths of the current capacity: no change while `1 - scale_in <= value / (target * replicas) <= 1 + scale_out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Above the current capacity.
+    pub scale_out_billionths: u64,
+    /// Below the current capacity.
+    pub scale_in_billionths: u64,
+}
+
+impl Tolerance {
+    /// 0.1 both ways, the Kubernetes controller's default.
+    pub const DEFAULT: Self = Self {
+        scale_out_billionths: 100_000_000,
+        scale_in_billionths: 100_000_000,
+    };
+}
+
+/// The pause annotations of KEDA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pause {
+    /// `autoscaling.keda.sh/paused`: change nothing.
+    pub all: bool,
+    /// `autoscaling.keda.sh/paused-replicas`: keep exactly this count; wins over `all`.
+    pub replicas: Option<u32>,
+    /// `autoscaling.keda.sh/paused-scale-in`.
+    pub scale_in: bool,
+    /// `autoscaling.keda.sh/paused-scale-out`.
+    pub scale_out: bool,
+}
+
+/// One source of numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// `aws-sqs-queue`.
+    SqsQueue(SqsTrigger),
+}
+
+/// An `aws-sqs-queue` trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqsTrigger {
+    /// Where the depth is read.
+    pub queue: Queue,
+    /// `queueLength`: messages that one replica takes care of.
+    pub messages_per_replica: NonZeroU32,
+    /// `activationQueueLength`: active only strictly above this many messages.
+    pub activation_messages: u64,
+    /// `scaleOnInFlight`: received messages that are not deleted yet count too.
+    pub count_in_flight: bool,
+    /// `scaleOnDelayed`: messages that are not deliverable yet count too.
+    pub count_delayed: bool,
+}
+
+/// A queue and the way to it. Equal values are read once a pass, however many targets share them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Queue {
+    /// Its URL or bare name.
+    pub address: QueueAddress,
+    /// `awsRegion`.
+    pub region: String,
+    /// `awsEndpoint`, replacing the regional SQS endpoint.
+    pub endpoint: Option<String>,
+    /// Who asks.
+    pub identity: Identity,
+}
+
+/// How a queue is named in `queueURL`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum QueueAddress {
+    /// A full URL, `https://host/account/name`.
+    Url {
+        /// The URL as written.
+        url: String,
+        /// The account in its path.
+        account: String,
+        /// The queue's name.
+        name: String,
+    },
+    /// A bare name in the caller's account; its URL is looked up once.
+    Name(String),
+}
+
+impl QueueAddress {
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Url { name, .. } | Self::Name(name) => name,
+        }
+    }
+}
+
+/// Whose rights a read uses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// The function's own role.
+    Function,
+    /// A role that the function assumes.
+    Role {
+        /// Its ARN.
+        arn: String,
+        /// The external id that its trust policy asks for.
+        external_id: Option<String>,
+    },
+}
