@@ -174,13 +174,24 @@ impl<'a> Fields<'a> {
         for (key, node) in self.entries {
             if !self.known.contains(&key.as_str()) {
                 let position = node.position;
+                let shown = shown_key(key);
                 problems.error(
                     position,
-                    &self.path(key),
+                    &self.path(&shown),
                     format!("unknown field{}", suggestion(key, &self.known)),
                 );
             }
         }
+    }
+}
+
+/// A key for a path: as it is when it reads like a field's name, else escaped and shortened.
+fn shown_key(key: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if key.len() <= 80 && key.bytes().all(is_plain) {
+        key.to_owned()
+    } else {
+        quoted(key)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod document;
 pub mod fields;
+pub mod manifest;
 pub mod policy;
 pub mod state;
 pub mod wake;

@@ -7,11 +7,6 @@
 //!
 //! An alarm says *which queue* to look at, never what to do: its state and its number play no part in the decision.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "CloudWatch and EventBridge are names, not code"
-)]
-
 mod alarm;
 mod direct;
 mod envelope;

@@ -1,0 +1,384 @@
+//! KEDA's YAML, as people have it, into targets.
+//!
+//! A stream of `ScaledObject`, `TriggerAuthentication` and `ClusterTriggerAuthentication` documents; other kinds are
+//! skipped and counted. Every mistake is collected; an object with an error is refused, the others run.
+//! What is read from each field, and what is refused, follows KEDA 2.20 except where `DESIGN` says otherwise, on purpose.
+
+mod authentication;
+mod scaled_object;
+mod trigger;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::document::{self, Document, Node};
+use crate::fields::{Fields, Problem, Problems, Severity};
+use crate::policy::Policy;
+
+pub use authentication::{Authentications, Resolution};
+pub use scaled_object::read_scaled_object;
+
+/// One workload to scale, by one ScaledObject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The ScaledObject.
+    pub id: TargetId,
+    /// The cluster named by the annotation `outrigger.dev/cluster`; `None` is the default one.
+    pub cluster: Option<String>,
+    /// The workload, in the ScaledObject's namespace.
+    pub workload: WorkloadRef,
+    /// The rules.
+    pub policy: Policy,
+    /// The ScaledObject as a record carries it: what a decision depends on, without labels and other people's annotations.
+    pub manifest: serde_json::Value,
+}
+
+/// Namespace and name of a ScaledObject.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId {
+    /// Its namespace, also that of the workload.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// `spec.scaleTargetRef`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadRef {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// The kinds that can be scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    /// `argoproj.io/v1alpha1` Rollout.
+    Rollout,
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+}
+
+impl WorkloadKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Rollout, Self::Deployment, Self::StatefulSet];
+
+    /// The kind as manifests name it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Rollout => "Rollout",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
+    /// Its API group.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Rollout => "argoproj.io",
+            Self::Deployment | Self::StatefulSet => "apps",
+        }
+    }
+
+    /// Its API version.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Rollout => "v1alpha1",
+            Self::Deployment | Self::StatefulSet => "v1",
+        }
+    }
+
+    /// Its resource in URLs and RBAC rules.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Rollout => "rollouts",
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
+}
+
+impl Target {
+    /// The key of this target's state in the ConfigMap, `<kind>.<name>` in lower case.
+    #[must_use]
+    pub fn state_key(&self) -> String {
+        format!(
+            "{}.{}",
+            self.workload.kind.kind().to_lowercase(),
+            self.workload.name
+        )
+    }
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Configuration {
+    /// The targets without errors, in the order of the stream.
+    pub targets: Vec<Target>,
+    /// Everything that is wrong or odd, in the order of the stream.
+    pub findings: Vec<Finding>,
+    /// Documents of other kinds.
+    pub skipped: usize,
+}
+
+impl Configuration {
+    /// The findings that refuse something.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| finding.problem.severity == Severity::Error)
+    }
+
+    /// The names of what is refused: objects, or the document when it has no name. Each once, in order.
+    #[must_use]
+    pub fn refused(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for finding in self.errors() {
+            let name = finding
+                .object
+                .clone()
+                .unwrap_or_else(|| format!("document {} of {}", finding.document, finding.file));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// A problem and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file as it was named to us.
+    pub file: String,
+    /// The document in the stream, from 1.
+    pub document: usize,
+    /// The object, such as `default/worker`, once it has a name.
+    pub object: Option<String>,
+    /// The problem itself.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            document,
+            object,
+            problem,
+        } = self;
+        write!(f, "{file}: document {document}")?;
+        if let Some(position) = problem.position {
+            write!(f, ", {position}")?;
+        }
+        if let Some(object) = object {
+            write!(f, " ({object})")?;
+        }
+        match problem.severity {
+            Severity::Error => write!(f, ": {problem}"),
+            Severity::Warning => write!(f, ": warning: {problem}"),
+        }
+    }
+}
+
+/// Reads a stream. `file` is only named in the findings; `default_namespace` is for objects without one.
+#[must_use]
+pub fn read(bytes: &[u8], file: &str, default_namespace: &str) -> Configuration {
+    let mut reader = Reader {
+        file,
+        configuration: Configuration::default(),
+    };
+    let documents = document::parse_yaml(bytes);
+    let mut objects = Vec::new();
+    for document in &documents {
+        reader.sort(document, &mut objects);
+    }
+    let mut authentications = Authentications::default();
+    for (document, kind, node) in &objects {
+        if *kind != Kind::ScaledObject {
+            let (object, problems) = authentications.add(
+                node,
+                *kind == Kind::ClusterTriggerAuthentication,
+                default_namespace,
+            );
+            reader.report(*document, object.as_deref(), problems);
+        }
+    }
+    let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
+    for (document, kind, node) in &objects {
+        if *kind == Kind::ScaledObject {
+            let mut problems = Problems::default();
+            let (id, target) = read_scaled_object(
+                node,
+                default_namespace,
+                Resolution::From(&authentications),
+                &mut problems,
+            );
+            reader.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
+            found.extend(target.map(|target| (*document, node.position, target)));
+        }
+    }
+    reader.refuse_duplicates(&mut found);
+    reader.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
+    // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
+    reader
+        .configuration
+        .findings
+        .sort_by_key(|finding| (finding.document, finding.problem.position));
+    reader.configuration
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    ScaledObject,
+    TriggerAuthentication,
+    ClusterTriggerAuthentication,
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    configuration: Configuration,
+}
+
+impl Reader<'_> {
+    fn report(&mut self, document: usize, object: Option<&str>, problems: Problems) {
+        let file = self.file.to_owned();
+        let finding = |problem| Finding {
+            file: file.clone(),
+            document,
+            object: object.map(str::to_owned),
+            problem,
+        };
+        self.configuration
+            .findings
+            .extend(problems.list.into_iter().map(finding));
+    }
+
+    /// Puts a document among the objects, or counts or refuses it.
+    fn sort<'d>(&mut self, document: &'d Document, objects: &mut Vec<(usize, Kind, &'d Node)>) {
+        let mut problems = Problems::default();
+        match &document.root {
+            Ok(node) if node.value == document::Value::Null => {}
+            Ok(node) => match kind_of(node, &mut problems) {
+                Sorted::Ours(kind) => objects.push((document.number, kind, node)),
+                Sorted::Other => self.configuration.skipped += 1,
+                Sorted::Refused => {}
+            },
+            Err(error) => problems.error(error.position, "", error.message.clone()),
+        }
+        self.report(document.number, None, problems);
+    }
+
+    /// Two ScaledObjects for one workload, or of one name, are both refused: neither is more right than the other.
+    fn refuse_duplicates(&mut self, found: &mut Vec<(usize, Option<document::Position>, Target)>) {
+        let mut by_workload: BTreeMap<(Option<String>, String, WorkloadRef), Vec<usize>> =
+            BTreeMap::new();
+        let mut by_name: BTreeMap<TargetId, Vec<usize>> = BTreeMap::new();
+        for (index, (_, _, target)) in found.iter().enumerate() {
+            let workload = (
+                target.cluster.clone(),
+                target.id.namespace.clone(),
+                target.workload.clone(),
+            );
+            by_workload.entry(workload).or_default().push(index);
+            by_name.entry(target.id.clone()).or_default().push(index);
+        }
+        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        for ((_, _, workload), indices) in by_workload
+            .into_iter()
+            .filter(|(_, indices)| indices.len() > 1)
+        {
+            for index in &indices {
+                let message = format!(
+                    "{} ScaledObjects want to scale {} `{}`",
+                    indices.len(),
+                    workload.kind.kind(),
+                    workload.name
+                );
+                refused.insert(*index, message);
+            }
+        }
+        for (id, indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
+            for index in &indices {
+                refused.entry(*index).or_insert_with(|| {
+                    format!("{} ScaledObjects have the name `{id}`", indices.len())
+                });
+            }
+        }
+        for (index, message) in &refused {
+            let Some((document, position, target)) = found.get(*index) else {
+                continue;
+            };
+            let mut problems = Problems::default();
+            problems.error(
+                *position,
+                "",
+                format!("{message}, allowed: one; all of them are refused, remove the others"),
+            );
+            let (document, object) = (*document, target.id.to_string());
+            self.report(document, Some(&object), problems);
+        }
+        let mut index = 0;
+        found.retain(|_| {
+            index += 1;
+            !refused.contains_key(&(index - 1))
+        });
+    }
+}
+
+/// What a document is to us.
+enum Sorted {
+    Ours(Kind),
+    Other,
+    Refused,
+}
+
+fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
+    let Some(mut fields) = Fields::of(node, "", problems) else {
+        return Sorted::Refused;
+    };
+    let kind = fields.require("kind", "the kind of a Kubernetes object", problems);
+    let version = fields.require(
+        "apiVersion",
+        "the API version of a Kubernetes object",
+        problems,
+    );
+    let (Some(kind), Some(version)) = (kind, version) else {
+        return Sorted::Refused;
+    };
+    let kind = match kind.as_text() {
+        Some("ScaledObject") => Kind::ScaledObject,
+        Some("TriggerAuthentication") => Kind::TriggerAuthentication,
+        Some("ClusterTriggerAuthentication") => Kind::ClusterTriggerAuthentication,
+        Some(_) => return Sorted::Other,
+        None => {
+            problems.found(kind, "kind", "the kind of a Kubernetes object");
+            return Sorted::Refused;
+        }
+    };
+    match version.as_text().unwrap_or_default() {
+        "keda.sh/v1alpha1" => Sorted::Ours(kind),
+        // Somebody else's object of the same kind.
+        other if other.contains('/') && !other.starts_with("keda.") => Sorted::Other,
+        _ => {
+            problems.found(version, "apiVersion", "keda.sh/v1alpha1");
+            Sorted::Refused
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! Whose rights a trigger uses: `authenticationRef`, `TriggerAuthentication` and `identityOwner`.
+
+use std::collections::BTreeMap;
+
+use crate::document::{Node, Position, quoted};
+use crate::fields::{self, Fields, Problems, one_of, suggestion};
+use crate::policy::Identity;
+
+/// The TriggerAuthentications of a stream. A cluster-wide one has no namespace.
+#[derive(Debug, Default)]
+pub struct Authentications {
+    by_name: BTreeMap<(Option<String>, String), Kind>,
+}
+
+/// What an authentication object stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// `podIdentity.provider: aws`.
+    Aws(Identity),
+    /// Secrets, other providers: nothing that the function could or may read.
+    Other,
+    /// It has errors of its own, which are reported at the object.
+    Broken,
+}
+
+/// Whether a reader can look up authentications.
+#[derive(Debug, Clone, Copy)]
+pub enum Resolution<'a> {
+    /// In those of the stream.
+    From(&'a Authentications),
+    /// Not at all: a record carries none, and a decision does not depend on them.
+    Skip,
+}
+
+impl Authentications {
+    /// Reads an object; returns its name and what is wrong with it.
+    pub(super) fn add(
+        &mut self,
+        node: &Node,
+        cluster_wide: bool,
+        default_namespace: &str,
+    ) -> (Option<String>, Problems) {
+        let mut problems = Problems::default();
+        let Some((namespace, name)) = names(node, cluster_wide, default_namespace, &mut problems)
+        else {
+            return (None, problems);
+        };
+        let kind = match node.get("spec").and_then(|spec| spec.get("podIdentity")) {
+            None => Kind::Other,
+            Some(identity) => pod_identity(identity, &mut problems).unwrap_or(Kind::Broken),
+        };
+        let object = namespace
+            .as_ref()
+            .map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+        if self.by_name.insert((namespace, name), kind).is_some() {
+            problems.error(
+                node.position,
+                "metadata.name",
+                "a second authentication of this name, allowed: one",
+            );
+        }
+        (Some(object), problems)
+    }
+}
+
+fn names(
+    node: &Node,
+    cluster_wide: bool,
+    default_namespace: &str,
+    problems: &mut Problems,
+) -> Option<(Option<String>, String)> {
+    let metadata = node.get("metadata");
+    let Some(name) = metadata.and_then(|metadata| metadata.get("name")) else {
+        problems.error(node.position, "metadata.name", "missing, allowed: a name");
+        return None;
+    };
+    let name = fields::object_name(name, "metadata.name", problems)?;
+    if cluster_wide {
+        return Some((None, name));
+    }
+    let namespace = match metadata.and_then(|metadata| metadata.get("namespace")) {
+        Some(namespace) => fields::namespace(namespace, "metadata.namespace", problems)?,
+        None => default_namespace.to_owned(),
+    };
+    Some((Some(namespace), name))
+}
+
+fn pod_identity(node: &Node, problems: &mut Problems) -> Option<Kind> {
+    let path = "spec.podIdentity";
+    let before = problems.list.len();
+    let mut fields = Fields::of(node, path, problems)?;
+    let provider_node = fields.require("provider", "aws", problems)?;
+    let provider = fields::text(provider_node, &fields.path("provider"), problems)?;
+    match provider.as_str() {
+        "aws" => {}
+        "aws-eks" => {
+            let message = "found `aws-eks`, allowed: `aws` with `roleArn`: the function cannot read the role of the pod's service account";
+            problems.error(provider_node.position, &fields.path("provider"), message);
+            return None;
+        }
+        _ => return Some(Kind::Other),
+    }
+    let arn = fields.read("roleArn", problems, role_arn);
+    let external_id = fields.read("externalID", problems, fields::text);
+    // Only meaningful to other providers; accepted as KEDA's CRD accepts it.
+    let _unused = (
+        fields.take("identityId"),
+        fields.take("identityTenantId"),
+        fields.take("identityAuthorityHost"),
+    );
+    if let Some(owner) = fields.take("identityOwner") {
+        let owner_path = fields.path("identityOwner");
+        match owner.as_text().map(str::trim) {
+            Some("keda" | "") => {}
+            Some("workload") => {
+                let message = "found `workload`, allowed: `keda`: the function cannot read the role of the pod's service account; write its ARN into `roleArn`";
+                problems.error(owner.position, &owner_path, message);
+            }
+            Some(_) | None => problems.found(owner, &owner_path, "keda"),
+        }
+    }
+    if external_id.is_some() && arn.is_none() {
+        problems.error(
+            fields.position(),
+            &fields.path("externalID"),
+            "set without `roleArn`, allowed: both or none",
+        );
+    }
+    fields.finish(problems);
+    (problems.list.len() == before).then(|| {
+        Kind::Aws(arn.map_or(Identity::Function, |arn| Identity::Role {
+            arn,
+            external_id,
+        }))
+    })
+}
+
+/// The ARN of an IAM role.
+pub(crate) fn role_arn(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
+    let found = node.as_text().map(str::trim).filter(|arn| is_role_arn(arn));
+    if found.is_none() {
+        problems.found(
+            node,
+            path,
+            "the ARN of an IAM role, such as arn:aws:iam::123456789012:role/NAME",
+        );
+    }
+    found.map(str::to_owned)
+}
+
+/// Whether this is the ARN of an IAM role, in any partition.
+#[must_use]
+pub(crate) fn is_role_arn(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [prefix, partition, service, region, account, resource] = parts.as_slice() else {
+        return false;
+    };
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    *prefix == "arn"
+        && (*partition == "aws" || partition.starts_with("aws-"))
+        && *service == "iam"
+        && region.is_empty()
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte))
+}
+
+/// The identity of a trigger, by DESIGN section 3: an `aws` authentication, else `identityOwner`.
+pub(super) fn identity(
+    trigger: &mut Fields<'_>,
+    metadata: &mut Fields<'_>,
+    namespace: &str,
+    resolution: Resolution<'_>,
+    problems: &mut Problems,
+) -> Identity {
+    let owner_node = metadata.take("identityOwner");
+    let owner_path = metadata.path("identityOwner");
+    let operator = match owner_node.and_then(Node::as_text).map(str::trim) {
+        None if owner_node.is_none() => false,
+        Some("" | "pod") => false,
+        Some("operator") => true,
+        Some(found) => {
+            let hint = suggestion(found, &["operator", "pod"]);
+            problems.error(
+                owner_node.and_then(|node| node.position),
+                &owner_path,
+                format!("found {}{hint}", quoted(found)),
+            );
+            return Identity::Function;
+        }
+        None => {
+            let _reported =
+                owner_node.map(|node| problems.found(node, &owner_path, "operator or pod"));
+            return Identity::Function;
+        }
+    };
+    let reference = reference(trigger, problems);
+    let Resolution::From(authentications) = resolution else {
+        return Identity::Function;
+    };
+    let Some(Reference {
+        name,
+        cluster_wide,
+        position,
+        path,
+    }) = reference
+    else {
+        if !operator && trigger_has_no_reference(trigger) {
+            let message = "not set, so the default `pod` applies, and there is no pod: the function's own role is used; write `identityOwner: operator`";
+            problems.warning(metadata.position(), &owner_path, message);
+        }
+        return Identity::Function;
+    };
+    let scope = (!cluster_wide).then(|| namespace.to_owned());
+    let what = match authentications.by_name.get(&(scope, name.clone())) {
+        Some(Kind::Aws(identity)) => return identity.clone(),
+        Some(Kind::Broken) => {
+            problems.error(
+                position,
+                &path,
+                format!("the authentication `{name}` has errors"),
+            );
+            return Identity::Function;
+        }
+        Some(Kind::Other) => "holds no `podIdentity.provider: aws`",
+        None => "is not in this stream",
+    };
+    if operator {
+        let message = format!(
+            "the authentication `{name}` {what}; `identityOwner: operator` uses the function's own role without it"
+        );
+        problems.warning(position, &path, message);
+    } else {
+        let message = format!(
+            "the authentication `{name}` {what}, and the function may not read Secrets; \
+             allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`"
+        );
+        problems.error(position, &path, message);
+    }
+    Identity::Function
+}
+
+struct Reference {
+    name: String,
+    cluster_wide: bool,
+    position: Option<Position>,
+    path: String,
+}
+
+fn reference(trigger: &mut Fields<'_>, problems: &mut Problems) -> Option<Reference> {
+    let node = trigger.take("authenticationRef")?;
+    let path = trigger.path("authenticationRef");
+    let mut fields = Fields::of(node, &path, problems)?;
+    let name = fields.require("name", "the name of a TriggerAuthentication", problems);
+    let name = name.and_then(|node| fields::object_name(node, &format!("{path}.name"), problems));
+    let kinds = [
+        ("TriggerAuthentication", false),
+        ("ClusterTriggerAuthentication", true),
+    ];
+    let cluster_wide = fields.read("kind", problems, |node, path, problems| {
+        one_of(node, path, &kinds, problems)
+    });
+    fields.finish(problems);
+    Some(Reference {
+        name: name?,
+        cluster_wide: cluster_wide.unwrap_or_default(),
+        position: node.position,
+        path,
+    })
+}
+
+fn trigger_has_no_reference(trigger: &mut Fields<'_>) -> bool {
+    trigger.take("authenticationRef").is_none()
+}

@@ -1,0 +1,411 @@
+//! A `ScaledObject` document into a [`Target`].
+
+use std::num::NonZeroU32;
+
+use serde_json::{Map, Value as Json};
+
+use super::authentication::Resolution;
+use super::trigger::read_triggers;
+use super::{Target, TargetId, WorkloadKind, WorkloadRef};
+use crate::document::{Node, Value, quoted};
+use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
+use crate::policy::{
+    DEFAULT_SCALE_IN_WINDOW_SECONDS, Pause, Policy, ReplicaBounds, Tolerance, Trigger,
+};
+
+/// Seconds between polls unless `pollingInterval` is set: KEDA's default.
+const DEFAULT_POLLING_SECONDS: u32 = 30;
+/// Seconds without activity before zero unless `cooldownPeriod` is set: KEDA's default.
+const DEFAULT_COOLDOWN_SECONDS: u32 = 300;
+/// `maxReplicaCount` unless set: KEDA's default.
+const DEFAULT_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+/// Under KEDA the HPA reads every 15 s whatever `pollingInterval` says; here it paces everything.
+const SLOW_POLLING_SECONDS: u32 = 60;
+
+/// The annotation keys that mean something here, ours and KEDA's.
+const ANNOTATIONS: [&str; 6] = [
+    "autoscaling.keda.sh/paused",
+    "autoscaling.keda.sh/paused-replicas",
+    "autoscaling.keda.sh/paused-scale-in",
+    "autoscaling.keda.sh/paused-scale-out",
+    "autoscaling.keda.sh/force-activation",
+    CLUSTER,
+];
+const CLUSTER: &str = "outrigger.dev/cluster";
+
+/// Reads a ScaledObject. The id is known as soon as it has a name; the target only without errors.
+pub fn read_scaled_object(
+    node: &Node,
+    default_namespace: &str,
+    resolution: Resolution<'_>,
+    problems: &mut Problems,
+) -> (Option<TargetId>, Option<Target>) {
+    let Some(mut fields) = Fields::of(node, "", problems) else {
+        return (None, None);
+    };
+    for key in ["apiVersion", "kind", "status"] {
+        fields.take(key);
+    }
+    let metadata = read_metadata(
+        fields.take("metadata"),
+        &fields,
+        default_namespace,
+        problems,
+    );
+    let spec_node = fields.require("spec", "a mapping", problems);
+    fields.finish(problems);
+    let Some(Metadata {
+        id,
+        cluster,
+        created,
+        pause,
+        force_activation,
+        json,
+    }) = metadata
+    else {
+        return (None, None);
+    };
+    let spec = spec_node.and_then(|spec| read_spec(spec, &id.namespace, resolution, problems));
+    let manifest = manifest_json(node, json, spec_node);
+    let target = spec.filter(|_| !problems.has_errors()).map(|spec| {
+        let Spec {
+            workload,
+            bounds,
+            cooldown_seconds,
+            initial_cooldown_seconds,
+            triggers,
+        } = spec;
+        let policy = Policy {
+            workload: workload.name.clone(),
+            bounds,
+            cooldown_seconds,
+            initial_cooldown_seconds,
+            created,
+            tolerance: Tolerance::DEFAULT,
+            scale_in_window_seconds: DEFAULT_SCALE_IN_WINDOW_SECONDS,
+            pause,
+            force_activation,
+            triggers,
+        };
+        Target {
+            id: id.clone(),
+            cluster,
+            workload,
+            policy,
+            manifest,
+        }
+    });
+    (Some(id), target)
+}
+
+struct Metadata {
+    id: TargetId,
+    cluster: Option<String>,
+    created: Option<jiff::Timestamp>,
+    pause: Pause,
+    force_activation: bool,
+    json: Map<String, Json>,
+}
+
+fn read_metadata(
+    node: Option<&Node>,
+    object: &Fields<'_>,
+    default_namespace: &str,
+    problems: &mut Problems,
+) -> Option<Metadata> {
+    let Some(node) = node else {
+        problems.error(
+            object.position(),
+            "metadata",
+            "missing, allowed: a mapping with a name",
+        );
+        return None;
+    };
+    let mut fields = Fields::of(node, "metadata", problems)?;
+    let name = fields.require("name", "a name", problems);
+    let name = name.and_then(|name| fields::object_name(name, "metadata.name", problems));
+    let namespace = match fields.take("namespace") {
+        Some(namespace) => fields::namespace(namespace, "metadata.namespace", problems),
+        None => Some(default_namespace.to_owned()),
+    };
+    let generation = fields.take("generation").map(Node::to_json);
+    let created = fields.read("creationTimestamp", problems, fields::timestamp);
+    let annotations = fields.take("annotations");
+    let mut pause = Pause::default();
+    let mut force_activation = false;
+    let mut cluster = None;
+    let mut kept = Map::new();
+    for key in ANNOTATIONS {
+        let Some(value) = annotations.and_then(|annotations| annotations.get(key)) else {
+            continue;
+        };
+        kept.insert(
+            key.to_owned(),
+            Json::String(value.as_text().unwrap_or_default().to_owned()),
+        );
+        let path = format!("metadata.annotations[{key}]");
+        match key {
+            "autoscaling.keda.sh/paused" => pause.all = is_set(value),
+            "autoscaling.keda.sh/paused-replicas" => pause.replicas = count(value, &path, problems),
+            "autoscaling.keda.sh/paused-scale-in" => pause.scale_in = is_set(value),
+            "autoscaling.keda.sh/paused-scale-out" => pause.scale_out = is_set(value),
+            "autoscaling.keda.sh/force-activation" => force_activation = is_set(value),
+            _ => cluster = fields::text(value, &path, problems),
+        }
+    }
+    let id = TargetId {
+        namespace: namespace?,
+        name: name?,
+    };
+    let mut json = Map::new();
+    json.insert("name".into(), id.name.clone().into());
+    json.insert("namespace".into(), id.namespace.clone().into());
+    json.extend(generation.map(|generation| ("generation".to_owned(), generation)));
+    json.extend(
+        created.map(|created| ("creationTimestamp".to_owned(), created.to_string().into())),
+    );
+    if !kept.is_empty() {
+        json.insert("annotations".into(), Json::Object(kept));
+    }
+    Some(Metadata {
+        id,
+        cluster,
+        created,
+        pause,
+        force_activation,
+        json,
+    })
+}
+
+/// KEDA: any text that is not a spelling of false sets the annotation.
+fn is_set(node: &Node) -> bool {
+    go_bool(node.as_text().unwrap_or_default().trim()) != Some(false)
+}
+
+/// The object as a record carries it.
+fn manifest_json(node: &Node, metadata: Map<String, Json>, spec: Option<&Node>) -> Json {
+    let mut object = Map::new();
+    for key in ["apiVersion", "kind"] {
+        object.extend(node.get(key).map(|value| (key.to_owned(), value.to_json())));
+    }
+    object.insert("metadata".into(), Json::Object(metadata));
+    object.extend(spec.map(|spec| ("spec".to_owned(), spec.to_json())));
+    Json::Object(object)
+}
+
+struct Spec {
+    workload: WorkloadRef,
+    bounds: ReplicaBounds,
+    cooldown_seconds: u32,
+    initial_cooldown_seconds: u32,
+    triggers: Vec<Trigger>,
+}
+
+fn read_spec(
+    node: &Node,
+    namespace: &str,
+    resolution: Resolution<'_>,
+    problems: &mut Problems,
+) -> Option<Spec> {
+    let mut fields = Fields::of(node, "spec", problems)?;
+    let workload = fields.require(
+        "scaleTargetRef",
+        "a mapping with the name of the workload",
+        problems,
+    );
+    let workload = workload.and_then(|node| read_workload(node, problems));
+    let bounds = read_bounds(&mut fields, problems);
+    let polling = fields.take("pollingInterval");
+    let seconds = match polling {
+        Some(node) => fields::integer(
+            node,
+            "spec.pollingInterval",
+            1..=i64::from(i32::MAX),
+            problems,
+        ),
+        None => Some(i64::from(DEFAULT_POLLING_SECONDS)),
+    };
+    if let Some(seconds) = seconds.filter(|seconds| *seconds > i64::from(SLOW_POLLING_SECONDS)) {
+        let message = format!(
+            "{seconds} s also paces scaling between 1 and N, which under KEDA the HPA did every 15 s whatever this says; \
+             at most {SLOW_POLLING_SECONDS} follows a burst sooner"
+        );
+        problems.warning(
+            polling.and_then(|node| node.position),
+            "spec.pollingInterval",
+            message,
+        );
+    }
+    let cooldown = fields
+        .take("cooldownPeriod")
+        .map(|node| count(node, "spec.cooldownPeriod", problems));
+    let initial = fields
+        .take("initialCooldownPeriod")
+        .map(|node| count(node, "spec.initialCooldownPeriod", problems));
+    if let Some(node) = fields.take("fallback") {
+        problems.error(
+            node.position,
+            "spec.fallback",
+            "not supported by this version: an error always holds the count; remove it",
+        );
+    }
+    if let Some(advanced) = fields.take("advanced") {
+        read_advanced(advanced, problems);
+    }
+    let triggers = fields.require("triggers", "a list of triggers", problems);
+    let triggers = triggers
+        .and_then(|node| read_triggers(node, "spec.triggers", namespace, resolution, problems));
+    fields.finish(problems);
+    Some(Spec {
+        workload: workload?,
+        bounds: bounds?,
+        cooldown_seconds: cooldown.unwrap_or(Some(DEFAULT_COOLDOWN_SECONDS))?,
+        initial_cooldown_seconds: initial.unwrap_or(Some(0))?,
+        triggers: triggers?,
+    })
+}
+
+fn read_workload(node: &Node, problems: &mut Problems) -> Option<WorkloadRef> {
+    let path = "spec.scaleTargetRef";
+    let mut fields = Fields::of(node, path, problems)?;
+    let name = fields.require(
+        "name",
+        "the name of a workload in the same namespace",
+        problems,
+    );
+    let name =
+        name.and_then(|node| fields::object_name(node, "spec.scaleTargetRef.name", problems));
+    let version = fields.take("apiVersion");
+    let kind = fields.take("kind");
+    // Pod templates are not read, so the container does not matter.
+    fields.take("envSourceContainerName");
+    fields.finish(problems);
+    let kind_text = kind
+        .map_or(Some("Deployment"), Node::as_text)
+        .unwrap_or_default();
+    let version_text = version
+        .map_or(Some("apps/v1"), Node::as_text)
+        .unwrap_or_default();
+    let known_kind = WorkloadKind::ALL
+        .into_iter()
+        .find(|known| known.kind() == kind_text);
+    let Some(found) = known_kind else {
+        let names: Vec<&str> = WorkloadKind::ALL.iter().map(|known| known.kind()).collect();
+        let position = kind.or(version).map_or(node.position, |node| node.position);
+        problems.error(
+            position,
+            "spec.scaleTargetRef.kind",
+            format!(
+                "found {}{}",
+                quoted(kind_text),
+                suggestion(kind_text, &names)
+            ),
+        );
+        return None;
+    };
+    let allowed = format!("{}/{}", found.group(), found.version());
+    if version_text != allowed {
+        let position = version.map_or(node.position, |node| node.position);
+        let message = format!(
+            "found {}, allowed: {allowed} for a {}",
+            quoted(version_text),
+            found.kind()
+        );
+        problems.error(position, "spec.scaleTargetRef.apiVersion", message);
+        return None;
+    }
+    name.map(|name| WorkloadRef { kind: found, name })
+}
+
+fn read_bounds(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<ReplicaBounds> {
+    let min_node = fields.take("minReplicaCount");
+    let min = min_node.map(|node| count(node, "spec.minReplicaCount", problems));
+    let max_node = fields.take("maxReplicaCount");
+    let max = max_node.map(|node| {
+        let found = fields::integer(
+            node,
+            "spec.maxReplicaCount",
+            1..=i64::from(i32::MAX),
+            problems,
+        );
+        found
+            .and_then(|found| u32::try_from(found).ok())
+            .and_then(NonZeroU32::new)
+    });
+    let idle_node = fields.take("idleReplicaCount");
+    let idle = idle_node.map(|node| count(node, "spec.idleReplicaCount", problems));
+    let max = max.unwrap_or(Some(DEFAULT_MAX))?;
+    let idle = match idle {
+        Some(idle) => Some(idle?),
+        None => None,
+    };
+    let (min, min_is_set) = (min.unwrap_or(Some(0))?, min_node.is_some());
+    let mut fits = true;
+    if min > max.get() {
+        let position = min_node.or(max_node).and_then(|node| node.position);
+        problems.error(
+            position,
+            "spec.minReplicaCount",
+            format!("found `{min}`, allowed: at most maxReplicaCount, which is {max}"),
+        );
+        fits = false;
+    }
+    // As KEDA: an explicit 0 with `minReplicaCount: 0` says the same twice; with no minReplicaCount it contradicts itself.
+    if let Some(idle) = idle.filter(|idle| *idle >= min && !(*idle == 0 && min_is_set)) {
+        let position = idle_node.and_then(|node| node.position);
+        let message =
+            format!("found `{idle}`, allowed: any number below minReplicaCount, which is {min}");
+        problems.error(position, "spec.idleReplicaCount", message);
+        fits = false;
+    }
+    fits.then(|| ReplicaBounds::new(min, max, idle)).flatten()
+}
+
+fn read_advanced(node: &Node, problems: &mut Problems) {
+    let Some(mut fields) = Fields::of(node, "spec.advanced", problems) else {
+        return;
+    };
+    if let Some(node) = fields.take("restoreToOriginalReplicaCount")
+        && fields::boolean(
+            node,
+            "spec.advanced.restoreToOriginalReplicaCount",
+            problems,
+        ) == Some(true)
+    {
+        let message = "found `true`, allowed: false: nothing runs when a ScaledObject is deleted, so the last count stays";
+        problems.warning(
+            node.position,
+            "spec.advanced.restoreToOriginalReplicaCount",
+            message,
+        );
+    }
+    if let Some(node) = fields
+        .take("scalingModifiers")
+        .filter(|node| node.value != Value::Map(Vec::new()))
+    {
+        problems.error(
+            node.position,
+            "spec.advanced.scalingModifiers",
+            "not supported, allowed: several triggers, of which the highest wins",
+        );
+    }
+    if let Some(node) = fields.take("horizontalPodAutoscalerConfig")
+        && let Some(mut config) = Fields::of(
+            node,
+            "spec.advanced.horizontalPodAutoscalerConfig",
+            problems,
+        )
+    {
+        // There is no HPA to name.
+        config.take("name");
+        if let Some(node) = config
+            .take("behavior")
+            .filter(|node| node.value != Value::Map(Vec::new()))
+        {
+            let path = "spec.advanced.horizontalPodAutoscalerConfig.behavior";
+            problems.error(node.position, path, "not supported by this version: scale-out is at once, scale-in after 300 s; remove it");
+        }
+        config.finish(problems);
+    }
+    fields.finish(problems);
+}
