@@ -76,12 +76,13 @@ impl Problems {
         );
     }
 
-    /// Whether any error was found; warnings do not count.
+    /// How many errors were found; warnings do not count.
     #[must_use]
-    pub fn has_errors(&self) -> bool {
+    pub fn errors(&self) -> usize {
         self.list
             .iter()
-            .any(|problem| problem.severity == Severity::Error)
+            .filter(|problem| problem.severity == Severity::Error)
+            .count()
     }
 }
 

@@ -5,6 +5,8 @@ pub mod document;
 pub mod fields;
 pub mod manifest;
 pub mod policy;
+pub mod record;
+pub mod settings;
 pub mod state;
 pub mod wake;
 

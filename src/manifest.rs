@@ -15,8 +15,10 @@ use crate::document::{self, Document, Node};
 use crate::fields::{Fields, Problem, Problems, Severity};
 use crate::policy::Policy;
 
+pub(crate) use authentication::is_role_arn;
 pub use authentication::{Authentications, Resolution};
 pub use scaled_object::read_scaled_object;
+pub(crate) use trigger::is_region;
 
 /// One workload to scale, by one ScaledObject.
 #[derive(Debug, Clone, PartialEq)]

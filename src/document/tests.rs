@@ -110,7 +110,7 @@ fn json_round_trips_through_the_tree() {
 #[test]
 fn merge_keys_and_aliases_expand() {
     let node = only("base: &b {x: 1, y: 2}\nown: {<<: *b, y: 3}\nlist: [*b, *b]\n");
-    assert_eq!(node.to_json()["own"].to_string(), r#"{"x":1,"y":3}"#);
+    assert_eq!(node.to_json()["own"].to_string(), r#"{"y":3,"x":1}"#);
     assert_eq!(
         node.to_json()["list"].to_string(),
         r#"[{"x":1,"y":2},{"x":1,"y":2}]"#

@@ -40,6 +40,7 @@ pub fn read_scaled_object(
     resolution: Resolution<'_>,
     problems: &mut Problems,
 ) -> (Option<TargetId>, Option<Target>) {
+    let errors_before = problems.errors();
     let Some(mut fields) = Fields::of(node, "", problems) else {
         return (None, None);
     };
@@ -67,34 +68,36 @@ pub fn read_scaled_object(
     };
     let spec = spec_node.and_then(|spec| read_spec(spec, &id.namespace, resolution, problems));
     let manifest = manifest_json(node, json, spec_node);
-    let target = spec.filter(|_| !problems.has_errors()).map(|spec| {
-        let Spec {
-            workload,
-            bounds,
-            cooldown_seconds,
-            initial_cooldown_seconds,
-            triggers,
-        } = spec;
-        let policy = Policy {
-            workload: workload.name.clone(),
-            bounds,
-            cooldown_seconds,
-            initial_cooldown_seconds,
-            created,
-            tolerance: Tolerance::DEFAULT,
-            scale_in_window_seconds: DEFAULT_SCALE_IN_WINDOW_SECONDS,
-            pause,
-            force_activation,
-            triggers,
-        };
-        Target {
-            id: id.clone(),
-            cluster,
-            workload,
-            policy,
-            manifest,
-        }
-    });
+    let target = spec
+        .filter(|_| problems.errors() == errors_before)
+        .map(|spec| {
+            let Spec {
+                workload,
+                bounds,
+                cooldown_seconds,
+                initial_cooldown_seconds,
+                triggers,
+            } = spec;
+            let policy = Policy {
+                workload: workload.name.clone(),
+                bounds,
+                cooldown_seconds,
+                initial_cooldown_seconds,
+                created,
+                tolerance: Tolerance::DEFAULT,
+                scale_in_window_seconds: DEFAULT_SCALE_IN_WINDOW_SECONDS,
+                pause,
+                force_activation,
+                triggers,
+            };
+            Target {
+                id: id.clone(),
+                cluster,
+                workload,
+                policy,
+                manifest,
+            }
+        });
     (Some(id), target)
 }
 

@@ -503,7 +503,7 @@ fn annotations_of_keda() {
         &read_text(&with("autoscaling.keda.sh/paused: 'true', other: x")).targets[0].manifest;
     assert_eq!(
         manifest["metadata"].to_string(),
-        r#"{"annotations":{"autoscaling.keda.sh/paused":"true"},"name":"worker","namespace":"default"}"#
+        r#"{"name":"worker","namespace":"default","annotations":{"autoscaling.keda.sh/paused":"true"}}"#
     );
 }
 

@@ -163,7 +163,7 @@ fn what_is_some_other_event() {
     );
     check_unsupported(
         &json!({"alarmData": [], "alarmArn": ""}),
-        "an object with the keys `alarmArn`, `alarmData`",
+        "an object with the keys `alarmData`, `alarmArn`",
     );
     check_unsupported(
         &json!({"detail-type": "Scheduled Event"}),

@@ -1,0 +1,447 @@
+//! The environment variables of the function, read once and checked together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::document::quoted;
+use crate::fields::{is_dns_label, suggestion};
+use crate::manifest::{is_region, is_role_arn};
+
+/// Every variable with its default and meaning. The README's table is this one.
+pub const VARIABLES: [(&str, &str, &str); 7] = [
+    (
+        "OUTRIGGER_CLUSTERS",
+        "",
+        "EKS clusters by name or ARN, separated by commas, the first being the default; `name=roleArn` assumes a role for that cluster. Required",
+    ),
+    (
+        "OUTRIGGER_CONFIG",
+        "file:outrigger.yaml",
+        "where the ScaledObjects are: `file:PATH`, relative to the function's folder",
+    ),
+    (
+        "OUTRIGGER_NAMESPACE",
+        "default",
+        "the namespace of objects that name none",
+    ),
+    (
+        "OUTRIGGER_LOG",
+        "changes",
+        "`changes`: a record for every write, change of reason and error; `all`: for every decision",
+    ),
+    (
+        "OUTRIGGER_METRICS",
+        "totals",
+        "CloudWatch metrics: `totals` for the function, `targets` also for each target (they cost money), `off`",
+    ),
+    (
+        "OUTRIGGER_CLUSTER_ENDPOINT",
+        "",
+        "the URL of the default cluster's API server, to save `eks:DescribeCluster`; with OUTRIGGER_CLUSTER_CA",
+    ),
+    (
+        "OUTRIGGER_CLUSTER_CA",
+        "",
+        "the CA of the default cluster, base64 of PEM as `DescribeCluster` gives it",
+    ),
+];
+
+/// What the function is told by its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file with the ScaledObjects.
+    pub config_file: PathBuf,
+    /// The clusters, at least one, the first being the default.
+    pub clusters: Vec<Cluster>,
+    /// The namespace of objects that name none.
+    pub namespace: String,
+    /// Which decisions are logged.
+    pub log: Log,
+    /// Which metrics are written.
+    pub metrics: Metrics,
+}
+
+/// An EKS cluster and the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// The role that is assumed for it.
+    pub role_arn: Option<String>,
+    /// Endpoint and CA when they are given rather than asked for.
+    pub address: Option<ClusterAddress>,
+}
+
+/// Where an API server is and how to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterAddress {
+    /// The `https` URL.
+    pub endpoint: String,
+    /// Base64 of the CA's PEM.
+    pub certificate_authority: String,
+}
+
+/// Which decisions are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// Writes, changes of reason and errors.
+    Changes,
+    /// All.
+    All,
+}
+
+/// Which metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metrics {
+    /// Totals of the function.
+    Totals,
+    /// Totals, and each target under dimensions of its own.
+    Targets,
+    /// None.
+    Off,
+}
+
+/// A variable that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("environment variable {variable}: {message}")]
+pub struct SettingsError {
+    /// Its name.
+    pub variable: String,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+impl Settings {
+    /// Reads the variables. All mistakes at once, so that one deployment shows them all.
+    pub fn from_environment(
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        let mut reader = Reader {
+            environment,
+            errors: &mut errors,
+        };
+        reader.refuse_unknown();
+        let config_file = reader.config_file();
+        let clusters = reader.clusters();
+        let namespace = reader.get("OUTRIGGER_NAMESPACE").to_owned();
+        if !is_dns_label(&namespace) {
+            reader.error(
+                "OUTRIGGER_NAMESPACE",
+                format!(
+                    "found {}, allowed: a namespace (DNS-1123 label)",
+                    quoted(&namespace)
+                ),
+            );
+        }
+        let log = reader.choice(
+            "OUTRIGGER_LOG",
+            &[("changes", Log::Changes), ("all", Log::All)],
+        );
+        let choices = [
+            ("totals", Metrics::Totals),
+            ("targets", Metrics::Targets),
+            ("off", Metrics::Off),
+        ];
+        let metrics = reader.choice("OUTRIGGER_METRICS", &choices);
+        match (config_file, log, metrics) {
+            (Some(config_file), Some(log), Some(metrics)) if errors.is_empty() => Ok(Self {
+                config_file,
+                clusters,
+                namespace,
+                log,
+                metrics,
+            }),
+            _ => Err(errors),
+        }
+    }
+
+    /// A cluster by the name that an annotation gives, or the default one.
+    #[must_use]
+    pub fn cluster(&self, name: Option<&str>) -> Option<&Cluster> {
+        match name {
+            Some(name) => self.clusters.iter().find(|cluster| cluster.name == name),
+            None => self.clusters.first(),
+        }
+    }
+}
+
+struct Reader<'a> {
+    environment: &'a BTreeMap<String, String>,
+    errors: &'a mut Vec<SettingsError>,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&mut self, variable: &str, message: impl Into<String>) {
+        self.errors.push(SettingsError {
+            variable: variable.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// The value of a variable, its default when it is unset or blank.
+    fn get(&self, variable: &str) -> &'a str {
+        let default = VARIABLES
+            .iter()
+            .find(|(name, ..)| *name == variable)
+            .map_or("", |(_, default, _)| default);
+        self.environment
+            .get(variable)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+            .unwrap_or(default)
+    }
+
+    /// A misspelt variable would otherwise be a setting that silently does not apply.
+    fn refuse_unknown(&mut self) {
+        let known: Vec<&str> = VARIABLES.iter().map(|(name, ..)| *name).collect();
+        let unknown: Vec<&String> = self
+            .environment
+            .keys()
+            .filter(|name| name.starts_with("OUTRIGGER_") && !known.contains(&name.as_str()))
+            .collect();
+        for name in unknown {
+            self.error(name, format!("unknown{}", suggestion(name, &known)));
+        }
+    }
+
+    fn choice<T: Copy>(&mut self, variable: &str, choices: &[(&str, T)]) -> Option<T> {
+        let found = self.get(variable);
+        let choice = choices
+            .iter()
+            .find(|(name, _)| *name == found)
+            .map(|(_, value)| *value);
+        if choice.is_none() {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            self.error(
+                variable,
+                format!("found {}, allowed: {}", quoted(found), names.join(", ")),
+            );
+        }
+        choice
+    }
+
+    fn config_file(&mut self) -> Option<PathBuf> {
+        let found = self.get("OUTRIGGER_CONFIG");
+        let path = found.strip_prefix("file:").filter(|path| !path.is_empty());
+        if path.is_none() {
+            self.error(
+                "OUTRIGGER_CONFIG",
+                format!("found {}, allowed: file:PATH", quoted(found)),
+            );
+        }
+        path.map(PathBuf::from)
+    }
+
+    fn clusters(&mut self) -> Vec<Cluster> {
+        let variable = "OUTRIGGER_CLUSTERS";
+        let own_region = self
+            .environment
+            .get("AWS_REGION")
+            .map(String::as_str)
+            .unwrap_or_default();
+        let mut clusters: Vec<Cluster> = Vec::new();
+        for item in self
+            .get(variable)
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            match cluster(item, own_region) {
+                Ok(cluster) if clusters.iter().any(|known| known.name == cluster.name) => {
+                    self.error(
+                        variable,
+                        format!(
+                            "found the cluster {} twice, allowed: once",
+                            quoted(&cluster.name)
+                        ),
+                    );
+                }
+                Ok(cluster) => clusters.push(cluster),
+                Err(message) => self.error(variable, message),
+            }
+        }
+        if self.get(variable).is_empty() {
+            self.error(
+                variable,
+                "missing, allowed: the name or ARN of an EKS cluster",
+            );
+        }
+        let endpoint = self.get("OUTRIGGER_CLUSTER_ENDPOINT");
+        let certificate_authority = self.get("OUTRIGGER_CLUSTER_CA");
+        match (endpoint.is_empty(), certificate_authority.is_empty()) {
+            (true, true) => {}
+            (false, false) if endpoint.starts_with("https://") => {
+                let address = ClusterAddress {
+                    endpoint: endpoint.to_owned(),
+                    certificate_authority: certificate_authority.to_owned(),
+                };
+                if let Some(first) = clusters.first_mut() {
+                    first.address = Some(address);
+                }
+            }
+            (false, false) => {
+                // A bearer token goes to this address.
+                self.error(
+                    "OUTRIGGER_CLUSTER_ENDPOINT",
+                    format!("found {}, allowed: an https URL", quoted(endpoint)),
+                );
+            }
+            (true, false) => self.error(
+                "OUTRIGGER_CLUSTER_ENDPOINT",
+                "missing, allowed: set with OUTRIGGER_CLUSTER_CA, or neither",
+            ),
+            (false, true) => self.error(
+                "OUTRIGGER_CLUSTER_CA",
+                "missing, allowed: set with OUTRIGGER_CLUSTER_ENDPOINT, or neither",
+            ),
+        }
+        clusters
+    }
+}
+
+/// `NAME`, `arn:…:eks:REGION:ACCOUNT:cluster/NAME`, either with `=ROLE_ARN` behind it.
+fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
+    let (cluster, role_arn) = match item.split_once('=') {
+        Some((cluster, role)) => (cluster.trim(), Some(role.trim())),
+        None => (item, None),
+    };
+    if let Some(role) = role_arn.filter(|role| !is_role_arn(role)) {
+        return Err(format!(
+            "found the role {}, allowed: the ARN of an IAM role",
+            quoted(role)
+        ));
+    }
+    let parts: Vec<&str> = cluster.split(':').collect();
+    let (name, region) = match parts.as_slice() {
+        [name] => (*name, own_region),
+        ["arn", _, "eks", region, _, resource] => (
+            resource.strip_prefix("cluster/").unwrap_or_default(),
+            *region,
+        ),
+        _ => ("", ""),
+    };
+    if !is_cluster_name(name) {
+        return Err(format!(
+            "found {}, allowed: the name or ARN of an EKS cluster",
+            quoted(cluster)
+        ));
+    }
+    if !is_region(region) {
+        return Err(format!(
+            "no region for the cluster {}: found {}, allowed: the cluster's ARN, or AWS_REGION",
+            quoted(name),
+            quoted(region)
+        ));
+    }
+    Ok(Cluster {
+        name: name.to_owned(),
+        region: region.to_owned(),
+        role_arn: role_arn.map(str::to_owned),
+        address: None,
+    })
+}
+
+/// EKS: a letter or digit, then letters, digits, `-` and `_`, 100 at most.
+fn is_cluster_name(name: &str) -> bool {
+    name.len() <= 100
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+        let mut environment: BTreeMap<String, String> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        environment
+            .entry("AWS_REGION".to_owned())
+            .or_insert_with(|| "eu-west-1".to_owned());
+        Settings::from_environment(&environment)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = read(&[("OUTRIGGER_CLUSTERS", "prod")]).unwrap();
+        assert_eq!(settings.config_file, PathBuf::from("outrigger.yaml"));
+        assert_eq!(
+            (settings.namespace.as_str(), settings.log, settings.metrics),
+            ("default", Log::Changes, Metrics::Totals)
+        );
+        assert_eq!(
+            settings
+                .cluster(None)
+                .map(|cluster| (cluster.name.as_str(), cluster.region.as_str())),
+            Some(("prod", "eu-west-1"))
+        );
+    }
+
+    #[test]
+    fn clusters_by_name_and_arn_with_roles() {
+        let settings = read(&[(
+            "OUTRIGGER_CLUSTERS",
+            "prod, arn:aws:eks:us-east-1:123456789012:cluster/east=arn:aws:iam::123456789012:role/hub",
+        )])
+        .unwrap();
+        let east = settings.cluster(Some("east")).unwrap();
+        assert_eq!(
+            (east.region.as_str(), east.role_arn.as_deref()),
+            ("us-east-1", Some("arn:aws:iam::123456789012:role/hub"))
+        );
+        assert_eq!(settings.cluster(Some("west")), None);
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let errors = read(&[
+            ("OUTRIGGER_CONFIG", "s3://x"),
+            ("OUTRIGGER_LOG", "loud"),
+            ("OUTRIGGER_CLUSTER", "x"),
+            ("OUTRIGGER_NAMESPACE", "A"),
+            ("OUTRIGGER_CLUSTERS", "a b,x=y,arn:aws:eks:::cluster/z,p,p"),
+            ("OUTRIGGER_CLUSTER_ENDPOINT", "http://x"),
+            ("OUTRIGGER_CLUSTER_CA", "eA=="),
+        ])
+        .unwrap_err();
+        for wanted in [
+            "OUTRIGGER_CLUSTER: unknown, did you mean `OUTRIGGER_CLUSTERS`?",
+            "OUTRIGGER_CONFIG: found `s3://x`, allowed: file:PATH",
+            "OUTRIGGER_CLUSTERS: found `a b`",
+            "OUTRIGGER_CLUSTERS: found the role `y`",
+            "OUTRIGGER_CLUSTERS: no region",
+            "OUTRIGGER_CLUSTERS: found the cluster `p` twice",
+            "OUTRIGGER_CLUSTER_ENDPOINT: found `http://x`, allowed: an https URL",
+            "OUTRIGGER_NAMESPACE: found `A`",
+            "OUTRIGGER_LOG: found `loud`, allowed: changes, all",
+        ] {
+            assert!(
+                errors.iter().any(|error| error.contains(wanted)),
+                "{wanted} in {errors:#?}"
+            );
+        }
+        assert_eq!(
+            read(&[]).unwrap_err(),
+            [
+                "environment variable OUTRIGGER_CLUSTERS: missing, allowed: the name or ARN of an EKS cluster"
+            ]
+        );
+        assert_eq!(
+            read(&[("OUTRIGGER_CLUSTERS", "p"), ("OUTRIGGER_CLUSTER_CA", "x")])
+                .unwrap_err()
+                .len(),
+            1
+        );
+    }
+}
