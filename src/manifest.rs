@@ -196,9 +196,25 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Reads a stream. `file` is only named in the findings; `default_namespace` is for objects without one.
+/// What a stream is read against.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The file, for the findings.
+    pub file: &'a str,
+    /// The namespace of objects that name none.
+    pub namespace: &'a str,
+    /// The clusters that an object may name, the first being the default; empty when they are not known.
+    pub clusters: &'a [String],
+}
+
+/// Reads a stream.
 #[must_use]
-pub fn read(bytes: &[u8], file: &str, default_namespace: &str) -> Configuration {
+pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
+    let Context {
+        file,
+        namespace: default_namespace,
+        clusters,
+    } = context;
     let mut reader = Reader {
         file,
         configuration: Configuration::default(),
@@ -229,6 +245,8 @@ pub fn read(bytes: &[u8], file: &str, default_namespace: &str) -> Configuration 
                 Resolution::From(&authentications),
                 &mut problems,
             );
+            let target =
+                target.and_then(|target| in_cluster(target, node, clusters, &mut problems));
             reader.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
             found.extend(target.map(|target| (*document, node.position, target)));
         }
@@ -241,6 +259,42 @@ pub fn read(bytes: &[u8], file: &str, default_namespace: &str) -> Configuration 
         .findings
         .sort_by_key(|finding| (finding.document, finding.problem.position));
     reader.configuration
+}
+
+/// Names the target's cluster, when the clusters are known.
+fn in_cluster(
+    target: Target,
+    node: &Node,
+    clusters: &[String],
+    problems: &mut Problems,
+) -> Option<Target> {
+    let Some(default) = clusters.first() else {
+        return Some(target);
+    };
+    let cluster = target.cluster.as_ref().unwrap_or(default).clone();
+    if clusters.contains(&cluster) {
+        return Some(Target {
+            cluster: Some(cluster),
+            ..target
+        });
+    }
+    let annotations = node
+        .get("metadata")
+        .and_then(|node| node.get("annotations"));
+    let position = annotations
+        .and_then(|node| node.get(scaled_object::CLUSTER))
+        .and_then(|node| node.position);
+    let path = format!("metadata.annotations[{}]", scaled_object::CLUSTER);
+    let allowed = clusters.join(", ");
+    problems.error(
+        position,
+        &path,
+        format!(
+            "found {}, allowed: {allowed}, which OUTRIGGER_CLUSTERS lists",
+            document::quoted(&cluster)
+        ),
+    );
+    None
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

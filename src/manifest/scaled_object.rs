@@ -31,7 +31,8 @@ const ANNOTATIONS: [&str; 6] = [
     "autoscaling.keda.sh/force-activation",
     CLUSTER,
 ];
-const CLUSTER: &str = "outrigger.dev/cluster";
+/// Picks a cluster of `OUTRIGGER_CLUSTERS`.
+pub(super) const CLUSTER: &str = "outrigger.dev/cluster";
 
 /// Reads a ScaledObject. The id is known as soon as it has a name; the target only without errors.
 pub fn read_scaled_object(

@@ -25,7 +25,12 @@ spec:
 ";
 
 fn read_text(text: &str) -> Configuration {
-    read(text.as_bytes(), "outrigger.yaml", "default")
+    let context = Context {
+        file: "outrigger.yaml",
+        namespace: "default",
+        clusters: &[],
+    };
+    read(text.as_bytes(), context)
 }
 
 /// One ScaledObject with the given spec lines and the given trigger metadata lines.
@@ -554,6 +559,41 @@ fn wrong_shapes_are_refused_without_a_panic() {
         assert!(!errors(text).is_empty(), "{text}");
     }
     assert_eq!(read_text(""), Configuration::default());
+}
+
+#[test]
+fn clusters_are_those_that_are_listed() {
+    let clusters = ["near".to_owned(), "far".to_owned()];
+    let context = Context {
+        file: "outrigger.yaml",
+        namespace: "default",
+        clusters: &clusters,
+    };
+    let with = |cluster: &str| {
+        WORKER.replace(
+            "namespace: default}",
+            &format!("namespace: default, annotations: {{outrigger.dev/cluster: {cluster}}}}}"),
+        )
+    };
+    assert_eq!(
+        read(WORKER.as_bytes(), context).targets[0]
+            .cluster
+            .as_deref(),
+        Some("near")
+    );
+    assert_eq!(
+        read(with("far").as_bytes(), context).targets[0]
+            .cluster
+            .as_deref(),
+        Some("far")
+    );
+    let refused = read(with("gone").as_bytes(), context);
+    assert!(refused.errors().next().unwrap().to_string().contains("line 3, column 83 (default/worker): metadata.annotations[outrigger.dev/cluster]: found `gone`, allowed: near, far"), "{:?}", refused.findings);
+    let both = format!(
+        "{WORKER}---\n{}",
+        with("near").replacen("{name: worker", "{name: twin", 1)
+    );
+    assert_eq!(read(both.as_bytes(), context).targets.len(), 0);
 }
 
 proptest! {

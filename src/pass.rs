@@ -1,0 +1,449 @@
+//! One pass over the selected targets: observe, decide, act. The only caller of the ports.
+//!
+//! All targets run at the same time; the calls to each kind of server are bounded, not the targets, so that a slow
+//! queue holds up nobody else. Each queue and each namespace's memory is read once, however many targets share it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, join3};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::decide::{Decision, Observation, QueueDepth, Reading, decide};
+use crate::manifest::Target;
+use crate::policy::{Queue, Trigger};
+use crate::ports::{
+    Change, Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, Workloads,
+};
+use crate::state::State;
+
+/// Calls at the same time to SQS, and as many to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
+/// Lambda can still shake hands with as many connections in its first second.
+pub const MAX_CALLS: usize = 32;
+/// Patches at the same time to one ConfigMap. They touch different keys but one object, so more only meet conflicts.
+const MAX_MEMORY_WRITES: usize = 4;
+/// A target is not acted on with less time than this left: two writes with one retry each.
+const ACT_RESERVE: Duration = Duration::from_secs(3);
+
+/// The outside of a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'w, Q, W, C, M> {
+    /// Queue depths.
+    pub queues: &'w Q,
+    /// Workloads to read.
+    pub workloads: &'w W,
+    /// Workloads to scale.
+    pub scaler: &'w C,
+    /// What is remembered.
+    pub memories: &'w M,
+}
+
+/// How a pass is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'p> {
+    /// The time of this pass.
+    pub now: Timestamp,
+    /// When everything must be finished; `None` when that is not known.
+    pub deadline: Option<Instant>,
+    /// Write nothing at all.
+    pub dry_run: bool,
+    /// The cluster of targets that name none.
+    pub default_cluster: &'p str,
+}
+
+/// What came of one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome<'t> {
+    /// The target.
+    pub target: &'t Target,
+    /// What was seen, remembered and decided; `None` when the workload could not be read.
+    pub decided: Option<Decided>,
+    /// What was done about it.
+    pub effect: Effect,
+    /// What went wrong on the way.
+    pub faults: Vec<Fault>,
+}
+
+/// A decision and what it was made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// What was seen.
+    pub observation: Observation,
+    /// What was remembered.
+    pub state: Option<State>,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// What a pass did for a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The count was written.
+    Scaled,
+    /// There was no count to write.
+    Held,
+    /// There was, but this is a dry run.
+    DryRun,
+    /// Somebody else was faster; this tick is theirs.
+    LostRace,
+    /// There was no time left.
+    NotReached,
+    /// There was a count to write, and it was not written, or nothing could be decided.
+    NotDone,
+}
+
+impl Outcome<'_> {
+    /// Whether this target fails the invocation.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        !self.faults.is_empty() || matches!(self.effect, Effect::NotReached | Effect::NotDone)
+    }
+}
+
+/// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.
+pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories>(
+    world: World<'_, Q, W, C, M>,
+    targets: &[&'t Target],
+    plan: Plan<'_>,
+) -> Vec<Outcome<'t>> {
+    let pass = Pass {
+        world,
+        plan,
+        sqs_calls: Semaphore::new(MAX_CALLS),
+        cluster_calls: Semaphore::new(MAX_CALLS),
+    };
+    let shared = pass.shared_reads(targets);
+    let mut running: FuturesUnordered<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(index, target)| {
+            pass.target(target, &shared)
+                .map(move |outcome| (index, outcome))
+        })
+        .collect();
+    let mut outcomes = Vec::with_capacity(targets.len());
+    while let Some(outcome) = running.next().await {
+        outcomes.push(outcome);
+    }
+    outcomes.sort_by_key(|(index, _)| *index);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+type SharedRead<'a, T> = Shared<LocalBoxFuture<'a, Result<T, Fault>>>;
+
+/// Reads that several targets wait for.
+struct SharedReads<'a> {
+    depths: HashMap<Queue, SharedRead<'a, QueueDepth>>,
+    memories: BTreeMap<Namespace, SharedMemory<'a>>,
+}
+
+struct SharedMemory<'a> {
+    keys: SharedRead<'a, Rc<BTreeMap<String, String>>>,
+    writes: Semaphore,
+}
+
+struct Pass<'w, Q, W, C, M> {
+    world: World<'w, Q, W, C, M>,
+    plan: Plan<'w>,
+    sqs_calls: Semaphore,
+    cluster_calls: Semaphore,
+}
+
+impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
+    fn place(&self, target: &Target) -> Place {
+        let cluster = target
+            .cluster
+            .as_deref()
+            .unwrap_or(self.plan.default_cluster)
+            .to_owned();
+        Place {
+            namespace: Namespace {
+                cluster,
+                name: target.id.namespace.clone(),
+            },
+            workload: target.workload.clone(),
+        }
+    }
+
+    fn shared_reads<'s>(&'s self, targets: &[&Target]) -> SharedReads<'s> {
+        let mut reads = SharedReads {
+            depths: HashMap::new(),
+            memories: BTreeMap::new(),
+        };
+        for target in targets {
+            for trigger in &target.policy.triggers {
+                let Trigger::SqsQueue(trigger) = trigger;
+                reads
+                    .depths
+                    .entry(trigger.queue.clone())
+                    .or_insert_with_key(|queue| {
+                        let queue = queue.clone();
+                        let read = async move {
+                            let what = format!("reading the queue `{}`", queue.address.name());
+                            self.bounded(
+                                &self.sqs_calls,
+                                ACT_RESERVE,
+                                &what,
+                                self.world.queues.depth(&queue),
+                            )
+                            .await
+                        };
+                        read.boxed_local().shared()
+                    });
+            }
+            let namespace = self.place(target).namespace;
+            reads
+                .memories
+                .entry(namespace)
+                .or_insert_with_key(|namespace| {
+                    let namespace = namespace.clone();
+                    let read = async move {
+                        let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
+                        let load = self.world.memories.load(&namespace);
+                        self.bounded(&self.cluster_calls, ACT_RESERVE, &what, load)
+                            .await
+                            .map(Rc::new)
+                    };
+                    SharedMemory {
+                        keys: read.boxed_local().shared(),
+                        writes: Semaphore::new(MAX_MEMORY_WRITES),
+                    }
+                });
+        }
+        reads
+    }
+
+    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
+    async fn bounded<T>(
+        &self,
+        calls: &Semaphore,
+        reserve: Duration,
+        what: &str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let work = async {
+            // The semaphore is never closed; without a permit the call would only be unbounded.
+            let _permit = calls.acquire().await.ok();
+            call.await
+        };
+        match self.plan.deadline {
+            None => work.await,
+            Some(deadline) => {
+                let deadline = deadline.checked_sub(reserve).unwrap_or(deadline);
+                timeout_at(deadline, work)
+                    .await
+                    .unwrap_or_else(|_| Err(Fault::out_of_time(what)))
+            }
+        }
+    }
+
+    /// Whether there is time to act and to finish it.
+    fn has_time(&self) -> bool {
+        self.plan.deadline.is_none_or(|deadline| {
+            deadline.saturating_duration_since(Instant::now()) >= ACT_RESERVE
+        })
+    }
+
+    async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_>) -> Outcome<'t> {
+        let place = self.place(target);
+        let mut outcome = Outcome {
+            target,
+            decided: None,
+            effect: Effect::NotDone,
+            faults: Vec::new(),
+        };
+        let Some(memory) = shared.memories.get(&place.namespace) else {
+            return outcome;
+        };
+        let what = format!(
+            "reading {} `{}/{}`",
+            place.workload.kind.kind(),
+            place.namespace.name,
+            place.workload.name
+        );
+        let workload = self.bounded(
+            &self.cluster_calls,
+            ACT_RESERVE,
+            &what,
+            self.world.workloads.read(&place),
+        );
+        let depths = read_depths(target, shared);
+        let (workload, depths, keys) = join3(workload, depths, memory.keys.clone()).await;
+
+        let faults = depths.iter().filter_map(|depth| depth.as_ref().err());
+        let faults = faults
+            .chain(workload.as_ref().err())
+            .chain(keys.as_ref().err());
+        let ran_out = faults
+            .into_iter()
+            .any(|fault| fault.kind == FaultKind::OutOfTime);
+        if ran_out || !self.has_time() {
+            outcome.effect = Effect::NotReached;
+            outcome
+                .faults
+                .push(Fault::out_of_time(&format!("target `{}`", target.id)));
+            return outcome;
+        }
+        outcome.faults.extend(
+            depths
+                .iter()
+                .filter_map(|depth| depth.as_ref().err().cloned()),
+        );
+        let keys = keys
+            .inspect_err(|fault| outcome.faults.push(fault.clone()))
+            .ok();
+        let seen = match workload {
+            Ok(seen) => seen,
+            Err(fault) => {
+                outcome.faults.push(fault);
+                return outcome;
+            }
+        };
+        let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
+        let state = old.and_then(|text| match State::parse(text) {
+            Ok(state) => Some(state),
+            Err(problems) => {
+                outcome.faults.push(unreadable_state(target, &problems));
+                None
+            }
+        });
+        let readings = depths.into_iter().map(|depth| match depth {
+            Ok(depth) => Reading::Queue(depth),
+            Err(fault) => Reading::Failed { error: fault.code },
+        });
+        let observation = Observation {
+            workload: seen.workload,
+            readings: readings.collect(),
+        };
+        let decision = decide(&target.policy, &observation, state.as_ref(), self.plan.now);
+        let decided = Decided {
+            observation,
+            state,
+            decision,
+        };
+        let memory = keys.is_some().then_some((memory, old.map(String::as_str)));
+        outcome.effect = self
+            .act(target, &place, &seen, &decided, memory, &mut outcome.faults)
+            .await;
+        outcome.decided = Some(decided);
+        outcome
+    }
+
+    /// State first, then the count: a scale event that did not happen only makes the next pass more careful,
+    /// a count without its event would let it go too far.
+    async fn act(
+        &self,
+        target: &Target,
+        place: &Place,
+        seen: &Seen,
+        decided: &Decided,
+        memory: Option<(&SharedMemory<'_>, Option<&str>)>,
+        faults: &mut Vec<Fault>,
+    ) -> Effect {
+        let Decided {
+            state, decision, ..
+        } = decided;
+        if self.plan.dry_run {
+            return if decision.is_scale() {
+                Effect::DryRun
+            } else {
+                Effect::Held
+            };
+        }
+        let mut remembered = memory.is_some();
+        if let Some((memory, old)) = memory
+            && state.as_ref() != Some(&decision.state)
+        {
+            match self
+                .remember(target, place, memory, old, &decision.state)
+                .await
+            {
+                Ok(()) => {}
+                Err(fault) if fault.kind == FaultKind::LostRace => return Effect::LostRace,
+                Err(fault) => {
+                    faults.push(fault);
+                    remembered = false;
+                }
+            }
+        }
+        if !decision.is_scale() {
+            return Effect::Held;
+        }
+        // What is not remembered must not scale in: the next pass would not know, and scale-in is never urgent.
+        if !remembered && decision.to < decision.from {
+            return Effect::NotDone;
+        }
+        let change = Change {
+            uid: seen.uid.clone(),
+            from: decision.from,
+            to: decision.to,
+        };
+        let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
+        match self
+            .bounded(
+                &self.cluster_calls,
+                Duration::ZERO,
+                &what,
+                self.world.scaler.scale(place, &change),
+            )
+            .await
+        {
+            Ok(()) => Effect::Scaled,
+            Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
+            Err(fault) => {
+                faults.push(fault);
+                Effect::NotDone
+            }
+        }
+    }
+
+    async fn remember(
+        &self,
+        target: &Target,
+        place: &Place,
+        memory: &SharedMemory<'_>,
+        old: Option<&str>,
+        state: &State,
+    ) -> Result<(), Fault> {
+        let (key, new) = (target.state_key(), state.to_json().to_string());
+        let what = format!("remembering target `{}`", target.id);
+        let store = async {
+            let _permit = memory.writes.acquire().await.ok();
+            let store = self.world.memories.store(&place.namespace, &key, old, &new);
+            self.bounded(&self.cluster_calls, Duration::ZERO, &what, store)
+                .await
+        };
+        store.await
+    }
+}
+
+async fn read_depths(target: &Target, shared: &SharedReads<'_>) -> Vec<Result<QueueDepth, Fault>> {
+    let reads = target.policy.triggers.iter().filter_map(|trigger| {
+        let Trigger::SqsQueue(trigger) = trigger;
+        shared.depths.get(&trigger.queue).cloned()
+    });
+    join_all(reads).await
+}
+
+fn unreadable_state(target: &Target, problems: &crate::fields::Problems) -> Fault {
+    let first = problems
+        .list
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let message = format!(
+        "the state of target `{}` in key `{}` of ConfigMap `{}/outrigger` cannot be read ({first}): it is begun anew, and scale-in waits a whole window",
+        target.id,
+        target.state_key(),
+        target.id.namespace,
+    );
+    Fault::failed("StateUnreadable", message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,603 @@
+//! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
+
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::decide::{Reason, Workload};
+use crate::manifest::{Configuration, Context, read};
+
+/// Servers in memory, with faults by name.
+#[derive(Default)]
+struct Servers {
+    depths: RefCell<BTreeMap<String, QueueDepth>>,
+    workloads: RefCell<BTreeMap<String, (String, u32)>>,
+    memories: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Faults by the name of what is called, such as `read worker`, and how often; calls not named succeed.
+    faults: RefCell<BTreeMap<String, (Fault, u32)>>,
+    /// Calls that never answer.
+    hanging: RefCell<Vec<String>>,
+    calls: RefCell<Vec<String>>,
+    running: Cell<usize>,
+    most_running: Cell<usize>,
+}
+
+impl Servers {
+    fn new(targets: &[(&str, u64, u32)]) -> Self {
+        let servers = Self::default();
+        for (name, visible, replicas) in targets {
+            servers.set_depth(name, *visible);
+            servers
+                .workloads
+                .borrow_mut()
+                .insert((*name).to_owned(), ("uid".into(), *replicas));
+        }
+        servers
+            .memories
+            .borrow_mut()
+            .insert("default".into(), BTreeMap::new());
+        servers
+    }
+
+    fn set_depth(&self, name: &str, visible: u64) {
+        self.depths.borrow_mut().insert(
+            name.to_owned(),
+            QueueDepth {
+                visible,
+                ..QueueDepth::default()
+            },
+        );
+    }
+
+    fn fail(&self, call: &str, fault: Fault) {
+        self.faults
+            .borrow_mut()
+            .insert(call.to_owned(), (fault, u32::MAX));
+    }
+
+    fn replicas(&self, name: &str) -> u32 {
+        self.workloads.borrow()[name].1
+    }
+
+    fn state(&self, name: &str) -> Option<State> {
+        let memories = self.memories.borrow();
+        memories
+            .get("default")?
+            .get(&format!("rollout.{name}"))
+            .map(|text| State::parse(text).unwrap())
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.calls.take()
+    }
+
+    async fn call(&self, name: String) -> Result<(), Fault> {
+        self.calls.borrow_mut().push(name.clone());
+        self.running.set(self.running.get() + 1);
+        self.most_running
+            .set(self.most_running.get().max(self.running.get()));
+        tokio::task::yield_now().await;
+        if self.hanging.borrow().contains(&name) {
+            std::future::pending::<()>().await;
+        }
+        self.running.set(self.running.get() - 1);
+        let mut faults = self.faults.borrow_mut();
+        match faults.get_mut(&name) {
+            Some((fault, times)) if *times > 0 => {
+                *times -= 1;
+                Err(fault.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Queues for Servers {
+    async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
+        let name = queue.address.name();
+        self.call(format!("depth {name}")).await?;
+        Ok(self.depths.borrow()[name])
+    }
+}
+
+impl Workloads for Servers {
+    async fn read(&self, place: &Place) -> Result<Seen, Fault> {
+        let name = &place.workload.name;
+        self.call(format!("read {name}")).await?;
+        let (uid, replicas) = self.workloads.borrow()[name].clone();
+        Ok(Seen {
+            uid,
+            workload: Workload {
+                replicas,
+                rollout: None,
+            },
+        })
+    }
+}
+
+impl Scaler for Servers {
+    async fn scale(&self, place: &Place, change: &Change) -> Result<(), Fault> {
+        let name = &place.workload.name;
+        self.call(format!("scale {name} {} {}", change.from, change.to))
+            .await?;
+        let mut workloads = self.workloads.borrow_mut();
+        let (uid, replicas) = workloads.get_mut(name).unwrap();
+        if (&*uid, *replicas) != (&change.uid, change.from) {
+            return Err(Fault::lost_race("changed"));
+        }
+        *replicas = change.to;
+        Ok(())
+    }
+}
+
+impl Memories for Servers {
+    async fn load(&self, namespace: &Namespace) -> Result<BTreeMap<String, String>, Fault> {
+        self.call(format!("load {}", namespace.name)).await?;
+        Ok(self.memories.borrow()[&namespace.name].clone())
+    }
+
+    async fn store(
+        &self,
+        namespace: &Namespace,
+        key: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> Result<(), Fault> {
+        self.call(format!("store {key}")).await?;
+        let mut memories = self.memories.borrow_mut();
+        let keys = memories.get_mut(&namespace.name).unwrap();
+        if keys.get(key).map(String::as_str) != old {
+            return Err(Fault::lost_race("changed"));
+        }
+        keys.insert(key.to_owned(), new.to_owned());
+        Ok(())
+    }
+}
+
+fn configuration(names: &[&str]) -> Configuration {
+    let objects: Vec<String> = names.iter().map(|name| object(name, name)).collect();
+    let configuration = read(
+        objects.join("---\n").as_bytes(),
+        Context {
+            file: "test.yaml",
+            namespace: "default",
+            clusters: &[],
+        },
+    );
+    assert_eq!(configuration.findings, []);
+    configuration
+}
+
+fn object(name: &str, queue: &str) -> String {
+    format!(
+        "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: {name}}}\nspec:\n  scaleTargetRef: {{name: {name}, kind: Rollout, \
+         apiVersion: argoproj.io/v1alpha1}}\n  minReplicaCount: 2\n  maxReplicaCount: 16\n  triggers:\n  - type: aws-sqs-queue\n    metadata: \
+         {{queueURL: {queue}, queueLength: '10', awsRegion: eu-west-1, identityOwner: operator}}\n"
+    )
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+async fn pass_at<'t>(
+    servers: &Servers,
+    configuration: &'t Configuration,
+    seconds: i64,
+    deadline: Option<Duration>,
+    dry_run: bool,
+) -> Vec<Outcome<'t>> {
+    let world = World {
+        queues: servers,
+        workloads: servers,
+        scaler: servers,
+        memories: servers,
+    };
+    let targets: Vec<&Target> = configuration.targets.iter().collect();
+    let deadline = deadline.map(|left| Instant::now() + left);
+    run(
+        world,
+        &targets,
+        Plan {
+            now: at(seconds),
+            deadline,
+            dry_run,
+            default_cluster: "prod",
+        },
+    )
+    .await
+}
+
+async fn pass<'t>(
+    servers: &Servers,
+    configuration: &'t Configuration,
+    seconds: i64,
+) -> Vec<Outcome<'t>> {
+    pass_at(
+        servers,
+        configuration,
+        seconds,
+        Some(Duration::from_secs(60)),
+        false,
+    )
+    .await
+}
+
+fn effects(outcomes: &[Outcome<'_>]) -> Vec<(Effect, bool)> {
+    outcomes
+        .iter()
+        .map(|outcome| (outcome.effect, outcome.is_failed()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_pass_scales_and_a_steady_world_is_not_written_to() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(effects(&outcomes), [(Effect::Scaled, false)]);
+    assert_eq!(servers.replicas("worker"), 7);
+    // State first, then the count.
+    assert_eq!(
+        servers.calls(),
+        [
+            "read worker",
+            "depth worker",
+            "load default",
+            "store rollout.worker",
+            "scale worker 2 7"
+        ]
+    );
+    pass(&servers, &configuration, 60).await;
+    assert_eq!(servers.state("worker").unwrap().last_written, Some(7));
+    servers.calls();
+    for seconds in [120, 180, 7200] {
+        assert_eq!(
+            effects(&pass(&servers, &configuration, seconds).await),
+            [(Effect::Held, false)]
+        );
+        assert_eq!(
+            servers.calls(),
+            ["read worker", "depth worker", "load default"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_shared_queue_is_read_once() {
+    let text = format!("{}---\n{}", object("a", "orders"), object("b", "orders"));
+    let configuration = read(
+        text.as_bytes(),
+        Context {
+            file: "test.yaml",
+            namespace: "default",
+            clusters: &[],
+        },
+    );
+    let servers = Servers::new(&[("a", 0, 2), ("b", 0, 2), ("orders", 63, 0)]);
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::Scaled, false), (Effect::Scaled, false)]
+    );
+    let calls = servers.calls();
+    assert_eq!(
+        calls.iter().filter(|call| *call == "depth orders").count(),
+        1,
+        "{calls:?}"
+    );
+    assert_eq!(
+        calls.iter().filter(|call| *call == "load default").count(),
+        1,
+        "{calls:?}"
+    );
+}
+
+#[tokio::test]
+async fn sqs_failures_hold_their_target_and_no_other() {
+    for code in [
+        "RequestThrottled",
+        "Timeout",
+        "AccessDenied",
+        "QueueDoesNotExist",
+    ] {
+        let (servers, configuration) = (
+            Servers::new(&[("bad", 0, 9), ("good", 63, 2)]),
+            configuration(&["bad", "good"]),
+        );
+        servers.fail(
+            "depth bad",
+            Fault::failed(code, format!("could not read `bad`: {code}")),
+        );
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(
+            effects(&outcomes),
+            [(Effect::Held, true), (Effect::Scaled, false)],
+            "{code}"
+        );
+        assert_eq!((servers.replicas("bad"), servers.replicas("good")), (9, 7));
+        assert_eq!(
+            outcomes[0].decided.as_ref().unwrap().decision.reason,
+            Reason::ReadingFailed
+        );
+        assert_eq!(outcomes[0].faults[0].code, code);
+    }
+}
+
+#[tokio::test]
+async fn an_error_never_scales_in_however_long_it_lasts() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 90, 9)]),
+        configuration(&["worker"]),
+    );
+    pass(&servers, &configuration, 0).await;
+    servers.set_depth("worker", 0);
+    servers.fail("depth worker", Fault::failed("Timeout", "no answer"));
+    for hour in 1..50 {
+        pass(&servers, &configuration, hour * 3600).await;
+        assert_eq!(servers.replicas("worker"), 9);
+    }
+    // After the recovery scale-in waits a whole window again.
+    servers.faults.borrow_mut().clear();
+    pass(&servers, &configuration, 50 * 3600).await;
+    pass(&servers, &configuration, 50 * 3600 + 299).await;
+    assert_eq!(servers.replicas("worker"), 9);
+    pass(&servers, &configuration, 50 * 3600 + 300).await;
+    assert_eq!(servers.replicas("worker"), 2);
+}
+
+#[tokio::test]
+async fn an_unreadable_workload_fails_its_target_and_writes_nothing() {
+    for code in [
+        "Unauthorized",
+        "Forbidden",
+        "NotFound",
+        "InternalError",
+        "Timeout",
+    ] {
+        let (servers, configuration) = (
+            Servers::new(&[("bad", 90, 9), ("good", 63, 2)]),
+            configuration(&["bad", "good"]),
+        );
+        servers.fail("read bad", Fault::failed(code, "no"));
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(
+            effects(&outcomes),
+            [(Effect::NotDone, true), (Effect::Scaled, false)],
+            "{code}"
+        );
+        assert!(
+            !servers
+                .calls()
+                .iter()
+                .any(|call| call.contains("store rollout.bad") || call.contains("scale bad"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_memory_it_scales_out_and_never_in() {
+    for call in ["load default", "store rollout.worker"] {
+        let (servers, configuration) = (
+            Servers::new(&[("worker", 63, 2)]),
+            configuration(&["worker"]),
+        );
+        servers.fail(call, Fault::failed("Forbidden", "no"));
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(effects(&outcomes), [(Effect::Scaled, true)], "{call}");
+        assert_eq!(servers.replicas("worker"), 7);
+        // Above the maximum even a correction waits for the memory.
+        servers
+            .workloads
+            .borrow_mut()
+            .insert("worker".into(), ("uid".into(), 40));
+        let outcomes = pass(&servers, &configuration, 60).await;
+        assert_eq!(effects(&outcomes), [(Effect::NotDone, true)], "{call}");
+        assert_eq!(servers.replicas("worker"), 40);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_race_stops_the_tick_and_is_no_failure() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    servers.fail("store rollout.worker", Fault::lost_race("another copy"));
+    assert_eq!(
+        effects(&pass(&servers, &configuration, 0).await),
+        [(Effect::LostRace, false)]
+    );
+    assert!(!servers.calls().iter().any(|call| call.starts_with("scale")));
+    servers.faults.borrow_mut().clear();
+    servers.fail("scale worker 2 7", Fault::lost_race("somebody scaled"));
+    assert_eq!(
+        effects(&pass(&servers, &configuration, 60).await),
+        [(Effect::LostRace, false)]
+    );
+    assert_eq!(servers.replicas("worker"), 2);
+}
+
+#[tokio::test]
+async fn the_second_of_two_invocations_finds_nothing_to_do() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    let (first, second) = futures_util::future::join(
+        pass(&servers, &configuration, 0),
+        pass(&servers, &configuration, 0),
+    )
+    .await;
+    let mut both = vec![first[0].effect, second[0].effect];
+    both.sort_by_key(|effect| *effect != Effect::Scaled);
+    assert_eq!(both, [Effect::Scaled, Effect::LostRace]);
+    // Late and out of order: the count is right already.
+    assert_eq!(
+        effects(&pass(&servers, &configuration, -30).await),
+        [(Effect::Held, false)]
+    );
+    let scales = servers
+        .calls()
+        .iter()
+        .filter(|call| call.starts_with("scale"))
+        .count();
+    assert_eq!((scales, servers.replicas("worker")), (1, 7));
+}
+
+#[tokio::test]
+async fn a_killed_pass_is_settled_by_the_next() {
+    // Killed between the state and the count: the count was not written.
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    servers.hanging.borrow_mut().push("scale worker 2 7".into());
+    let killed =
+        tokio::time::timeout(Duration::from_millis(1), pass(&servers, &configuration, 0)).await;
+    assert!(killed.is_err());
+    assert!(servers.state("worker").unwrap().pending.is_some());
+    servers.hanging.borrow_mut().clear();
+    assert_eq!(
+        effects(&pass(&servers, &configuration, 60).await),
+        [(Effect::Scaled, false)]
+    );
+    let state = servers.state("worker").unwrap();
+    assert_eq!(
+        (
+            servers.replicas("worker"),
+            state.events.len(),
+            state.pending.map(|event| event.at)
+        ),
+        (7, 0, Some(at(60)))
+    );
+    // Killed after both: the next pass sees that it happened.
+    pass(&servers, &configuration, 120).await;
+    let state = servers.state("worker").unwrap();
+    assert_eq!(
+        (state.events.len(), state.pending, state.last_written),
+        (1, None, Some(7))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_the_deadline_targets_are_not_reached_rather_than_half_done() {
+    let (servers, configuration) = (
+        Servers::new(&[("a", 63, 2), ("b", 63, 2)]),
+        configuration(&["a", "b"]),
+    );
+    let outcomes = pass_at(
+        &servers,
+        &configuration,
+        0,
+        Some(Duration::from_secs(2)),
+        false,
+    )
+    .await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::NotReached, true), (Effect::NotReached, true)]
+    );
+    assert!(
+        !servers
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("store") || call.starts_with("scale"))
+    );
+    // A server that never answers costs its own targets, and the pass still ends in time.
+    servers.hanging.borrow_mut().push("read a".into());
+    let begun = Instant::now();
+    let outcomes = pass_at(
+        &servers,
+        &configuration,
+        0,
+        Some(Duration::from_secs(20)),
+        false,
+    )
+    .await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::NotReached, true), (Effect::Scaled, false)]
+    );
+    assert!(begun.elapsed() <= Duration::from_secs(20));
+    assert!(outcomes[0].faults[0].message.contains("target `default/a`"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_never_answers_ends_at_the_deadline() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    servers.hanging.borrow_mut().push("scale worker 2 7".into());
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(effects(&outcomes), [(Effect::NotDone, true)]);
+    assert_eq!(outcomes[0].faults[0].code, "DeadlineExceeded");
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_at_all() {
+    let (servers, configuration) = (
+        Servers::new(&[("out", 63, 2), ("still", 20, 2)]),
+        configuration(&["out", "still"]),
+    );
+    let outcomes = pass_at(&servers, &configuration, 0, None, true).await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::DryRun, false), (Effect::Held, false)]
+    );
+    assert_eq!(outcomes[0].decided.as_ref().unwrap().decision.to, 7);
+    assert!(
+        !servers
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("store") || call.starts_with("scale"))
+    );
+}
+
+#[tokio::test]
+async fn an_unreadable_state_is_begun_anew_and_told() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 0, 9)]),
+        configuration(&["worker"]),
+    );
+    for junk in ["", "{", "[]", "{\"v\":2}", "not json"] {
+        servers
+            .memories
+            .borrow_mut()
+            .get_mut("default")
+            .unwrap()
+            .insert("rollout.worker".into(), junk.into());
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(effects(&outcomes), [(Effect::Held, true)], "{junk}");
+        assert_eq!(
+            (
+                outcomes[0].faults[0].code.as_str(),
+                servers.replicas("worker")
+            ),
+            ("StateUnreadable", 9)
+        );
+        assert_eq!(servers.state("worker").unwrap().first_seen, at(0));
+        assert_eq!(
+            effects(&pass(&servers, &configuration, 60).await),
+            [(Effect::Held, false)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn calls_are_bounded() {
+    let names: Vec<String> = (0..200).map(|index| format!("w{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let targets: Vec<(&str, u64, u32)> = names.iter().map(|name| (*name, 63, 2)).collect();
+    let (servers, configuration) = (Servers::new(&targets), configuration(&names));
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.effect == Effect::Scaled)
+    );
+    let most = servers.most_running.get();
+    assert!(most <= 2 * MAX_CALLS && most > MAX_CALLS, "{most}");
+}

@@ -1,0 +1,140 @@
+//! What a pass needs of the outside, in our own words. `adapters` implements these, and so do the tests.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use crate::decide::{QueueDepth, Workload};
+use crate::manifest::WorkloadRef;
+use crate::policy::Queue;
+
+/// Reads queue depths.
+pub trait Queues {
+    /// The three counts of a queue. A count that is missing or not a number is a fault, never a zero.
+    fn depth(&self, queue: &Queue) -> impl Future<Output = Result<QueueDepth, Fault>>;
+}
+
+/// Reads workloads.
+pub trait Workloads {
+    /// The count and state of a workload.
+    fn read(&self, place: &Place) -> impl Future<Output = Result<Seen, Fault>>;
+}
+
+/// Writes replica counts, and nothing else.
+pub trait Scaler {
+    /// Sets the count if the workload is still the same and still has the old one; otherwise a lost race.
+    fn scale(&self, place: &Place, change: &Change) -> impl Future<Output = Result<(), Fault>>;
+}
+
+/// Keeps the small memory of each target.
+pub trait Memories {
+    /// All that is kept in a namespace, by key.
+    fn load(
+        &self,
+        namespace: &Namespace,
+    ) -> impl Future<Output = Result<BTreeMap<String, String>, Fault>>;
+
+    /// Replaces one key if it still has the old value, `None` meaning that it is absent; otherwise a lost race.
+    fn store(
+        &self,
+        namespace: &Namespace,
+        key: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> impl Future<Output = Result<(), Fault>>;
+}
+
+/// A namespace of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The namespace's name.
+    pub name: String,
+}
+
+/// Where a workload is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// The workload.
+    pub workload: WorkloadRef,
+}
+
+/// A workload as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The object's uid: a workload that was deleted and made again is another one.
+    pub uid: String,
+    /// Its count and state.
+    pub workload: Workload,
+}
+
+/// A change to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The uid that was seen.
+    pub uid: String,
+    /// The count that was seen.
+    pub from: u32,
+    /// The count to set.
+    pub to: u32,
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What kind of failure it is.
+    pub kind: FaultKind,
+    /// A short stable code, such as `AccessDenied`, for records.
+    pub code: String,
+    /// What was tried, on what, what was wrong and what to do next.
+    pub message: String,
+}
+
+/// What a caller can do about a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The world changed in between: somebody else owns this tick.
+    LostRace,
+    /// There was no time left to finish.
+    OutOfTime,
+    /// Everything else, after the retries that make sense.
+    Failed,
+}
+
+impl Fault {
+    /// A failure.
+    #[must_use]
+    pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            kind: FaultKind::Failed,
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A lost race.
+    #[must_use]
+    pub fn lost_race(message: impl Into<String>) -> Self {
+        Self {
+            kind: FaultKind::LostRace,
+            code: "Conflict".to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// No time left for `what`.
+    #[must_use]
+    pub fn out_of_time(what: &str) -> Self {
+        let message = format!(
+            "no time left in this invocation for {what}; give the function a longer timeout"
+        );
+        Self {
+            kind: FaultKind::OutOfTime,
+            code: "DeadlineExceeded".to_owned(),
+            message,
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! What a pass says: log lines with the replayable record and the metrics, the response, the failure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+use crate::decide::Reason;
+use crate::manifest::{Configuration, Finding, Target};
+use crate::pass::{Decided, Effect, Outcome};
+use crate::record::{decision_json, record_json};
+use crate::settings::{Log, Metrics};
+use crate::wake::{Cause, QueueId, Scope, Wake};
+
+/// Names of targets in one error message. Lambda cuts an error at 256 KB, and nobody reads more.
+pub const MAX_NAMES: usize = 50;
+
+/// The CloudWatch namespace of the metrics.
+pub const METRICS_NAMESPACE: &str = "Outrigger";
+
+/// The metrics of a summary, with their CloudWatch units.
+pub const METRICS: [(&str, &str); 8] = [
+    ("Targets", "Count"),
+    ("ScaledOut", "Count"),
+    ("ScaledIn", "Count"),
+    ("Held", "Count"),
+    ("LostRaces", "Count"),
+    ("Failed", "Count"),
+    ("Messages", "Count"),
+    ("Duration", "Milliseconds"),
+];
+
+/// What was asked of this invocation, and what it is about.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// The event.
+    pub wake: &'a Wake,
+    /// The targets and what is wrong with the others.
+    pub configuration: &'a Configuration,
+    /// Why the configuration is an old one, if it is.
+    pub stale: Option<&'a str>,
+    /// Names that the event asks for and that do not exist.
+    pub unknown: &'a [String],
+    /// When the pass began.
+    pub now: Timestamp,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The targets that an event concerns, and the names it asks for in vain.
+#[must_use]
+pub fn select<'t>(
+    configuration: &'t Configuration,
+    scope: &Scope,
+) -> (Vec<&'t Target>, Vec<String>) {
+    let all = configuration.targets.iter();
+    match scope {
+        Scope::All => (all.collect(), Vec::new()),
+        Scope::Queues(queues) => (
+            all.filter(|target| queues.iter().any(|queue| reads(target, queue)))
+                .collect(),
+            Vec::new(),
+        ),
+        Scope::Targets(names) => {
+            let is_named = |target: &&Target| {
+                names.iter().any(|name| {
+                    name.namespace == target.id.namespace && name.name == target.id.name
+                })
+            };
+            let exists = |name: &String| {
+                configuration
+                    .targets
+                    .iter()
+                    .any(|target| target.id.to_string() == *name)
+            };
+            // A refused object is reported as such, which says more than that there is none.
+            let refused = configuration.refused();
+            let unknown = names
+                .iter()
+                .map(ToString::to_string)
+                .filter(|name| !exists(name) && !refused.contains(name));
+            (all.filter(is_named).collect(), unknown.collect())
+        }
+    }
+}
+
+/// Whether a target reads the queue of an alarm. The account is compared when the manifest tells it.
+fn reads(target: &Target, queue: &QueueId) -> bool {
+    use crate::policy::{QueueAddress, Trigger};
+    target.policy.triggers.iter().any(|trigger| {
+        let Trigger::SqsQueue(trigger) = trigger;
+        let account = match &trigger.queue.address {
+            QueueAddress::Url { account, .. } if account.len() == 12 => Some(account),
+            QueueAddress::Url { .. } | QueueAddress::Name(_) => None,
+        };
+        trigger.queue.address.name() == queue.name
+            && trigger.queue.region == queue.region
+            && account.is_none_or(|account| *account == queue.account)
+    })
+}
+
+/// The reason that each target was last seen to have, kept while the environment is warm.
+#[derive(Debug, Default)]
+pub struct LastReasons(HashMap<String, Reason>);
+
+impl LastReasons {
+    /// Whether the reason is another one than last time, or the first.
+    fn changed(&mut self, target: &Target, reason: Reason) -> bool {
+        let key = format!(
+            "{}/{}",
+            target.cluster.as_deref().unwrap_or_default(),
+            target.id
+        );
+        self.0.insert(key, reason) != Some(reason)
+    }
+}
+
+/// The lines of the decisions that are worth one, then the summary's.
+#[must_use]
+pub fn lines(
+    invocation: &Invocation<'_>,
+    outcomes: &[Outcome<'_>],
+    last: &mut LastReasons,
+    log: Log,
+    metrics: Metrics,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for outcome in outcomes {
+        let changed = outcome
+            .decided
+            .as_ref()
+            .is_none_or(|decided| last.changed(outcome.target, decided.decision.reason));
+        let wrote = outcome.effect != Effect::Held;
+        if changed || wrote || outcome.is_failed() || log == Log::All {
+            lines.push(decision_line(outcome, invocation.now, metrics).to_string());
+        }
+    }
+    lines.push(summary_line(invocation, outcomes, metrics).to_string());
+    lines
+}
+
+/// The line of a finding, for the first time that a configuration is read.
+#[must_use]
+pub fn finding_line(finding: &Finding) -> String {
+    json!({"finding": finding.to_string()}).to_string()
+}
+
+fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Json {
+    let mut line = Map::new();
+    if let (Metrics::Targets, Some(decided)) = (metrics, &outcome.decided) {
+        let values = [
+            ("Replicas", "Count"),
+            ("WantedReplicas", "Count"),
+            ("QueueMessages", "Count"),
+        ];
+        line.insert(
+            "_aws".into(),
+            emf(now, &[&["Namespace", "ScaledObject"]], &values),
+        );
+        line.insert("Namespace".into(), json!(outcome.target.id.namespace));
+        line.insert("ScaledObject".into(), json!(outcome.target.id.name));
+        line.insert("Replicas".into(), json!(decided.decision.from));
+        line.insert("WantedReplicas".into(), json!(decided.decision.to));
+        // A failed reading is no data point: left out, not zero.
+        line.extend(
+            messages(decided).map(|messages| ("QueueMessages".to_owned(), json!(messages))),
+        );
+    }
+    line.insert("target".into(), json!(outcome.target.id.to_string()));
+    line.extend(
+        outcome
+            .target
+            .cluster
+            .as_ref()
+            .map(|cluster| ("cluster".to_owned(), json!(cluster))),
+    );
+    line.insert("effect".into(), json!(effect_name(outcome.effect)));
+    if !outcome.faults.is_empty() {
+        line.insert("errors".into(), errors(outcome));
+    }
+    if let Some(Decided {
+        observation,
+        state,
+        decision,
+    }) = &outcome.decided
+    {
+        line.insert(
+            "record".into(),
+            record_json(&outcome.target.manifest, observation, state.as_ref(), now),
+        );
+        line.insert("decision".into(), decision_json(decision));
+    }
+    Json::Object(line)
+}
+
+fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: Metrics) -> Json {
+    let mut line = Map::new();
+    if metrics != Metrics::Off {
+        line.insert("_aws".into(), emf(invocation.now, &[&[]], &METRICS));
+    }
+    let totals = Totals::of(invocation, outcomes);
+    line.extend(
+        totals
+            .values(invocation.duration_ms)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), json!(value))),
+    );
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for decided in outcomes
+        .iter()
+        .filter_map(|outcome| outcome.decided.as_ref())
+    {
+        *reasons.entry(decided.decision.reason.name()).or_default() += 1;
+    }
+    let mut summary = json!({
+        "cause": cause(&invocation.wake.cause),
+        "scope": scope(&invocation.wake.scope),
+        "dryRun": invocation.wake.dry_run,
+        "reasons": reasons,
+        "failed": failed_names(invocation, outcomes),
+    });
+    if let (Some(note), Json::Object(summary)) = (note(invocation, outcomes), &mut summary) {
+        summary.insert("note".into(), json!(note));
+    }
+    line.insert("summary".into(), summary);
+    Json::Object(line)
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    targets: usize,
+    scaled_out: usize,
+    scaled_in: usize,
+    held: usize,
+    lost_races: usize,
+    failed: usize,
+    messages: u64,
+}
+
+impl Totals {
+    fn of(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Self {
+        let mut totals = Self {
+            targets: outcomes.len(),
+            ..Self::default()
+        };
+        for outcome in outcomes {
+            match outcome.effect {
+                Effect::Scaled => match &outcome.decided {
+                    Some(decided) if decided.decision.to < decided.decision.from => {
+                        totals.scaled_in += 1
+                    }
+                    Some(_) | None => totals.scaled_out += 1,
+                },
+                Effect::Held | Effect::DryRun => totals.held += 1,
+                Effect::LostRace => totals.lost_races += 1,
+                Effect::NotReached | Effect::NotDone => {}
+            }
+            totals.messages = totals.messages.saturating_add(
+                outcome
+                    .decided
+                    .as_ref()
+                    .and_then(messages)
+                    .unwrap_or_default(),
+            );
+        }
+        totals.failed = failed_names(invocation, outcomes).len();
+        totals
+    }
+
+    /// In the order of [`METRICS`].
+    fn values(&self, duration_ms: u64) -> [(&'static str, u64); 8] {
+        let Self {
+            targets,
+            scaled_out,
+            scaled_in,
+            held,
+            lost_races,
+            failed,
+            messages,
+        } = *self;
+        let values = [targets, scaled_out, scaled_in, held, lost_races, failed]
+            .map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        let [targets, scaled_out, scaled_in, held, lost_races, failed] = values;
+        let values = [
+            targets,
+            scaled_out,
+            scaled_in,
+            held,
+            lost_races,
+            failed,
+            messages,
+            duration_ms,
+        ];
+        let mut named = METRICS.map(|(name, _)| (name, 0));
+        for (slot, value) in named.iter_mut().zip(values) {
+            slot.1 = value;
+        }
+        named
+    }
+}
+
+/// The header of the embedded metric format.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+fn emf(now: Timestamp, dimensions: &[&[&str]], metrics: &[(&str, &str)]) -> Json {
+    let metrics: Vec<Json> = metrics
+        .iter()
+        .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
+        .collect();
+    let directive =
+        json!({"Namespace": METRICS_NAMESPACE, "Dimensions": dimensions, "Metrics": metrics});
+    json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]})
+}
+
+/// All messages that a target's readings saw; `None` when one failed.
+fn messages(decided: &Decided) -> Option<u64> {
+    use crate::decide::{QueueDepth, Reading};
+    decided
+        .observation
+        .readings
+        .iter()
+        .try_fold(0u64, |sum, reading| match reading {
+            Reading::Queue(QueueDepth {
+                visible,
+                in_flight,
+                delayed,
+            }) => Some(
+                sum.saturating_add(*visible)
+                    .saturating_add(*in_flight)
+                    .saturating_add(*delayed),
+            ),
+            Reading::Failed { .. } => None,
+        })
+}
+
+/// The names of everything that failed, each once: refused objects, unknown names, targets, the configuration itself.
+#[must_use]
+pub fn failed_names(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Vec<String> {
+    let mut names: Vec<String> = invocation
+        .stale
+        .iter()
+        .map(|_| "configuration".to_owned())
+        .collect();
+    names.extend(invocation.configuration.refused());
+    names.extend(invocation.unknown.iter().cloned());
+    names.extend(
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.is_failed())
+            .map(|outcome| outcome.target.id.to_string()),
+    );
+    names
+}
+
+/// What the invocation fails with, `None` when nothing failed.
+/// Every name with its first error, at most [`MAX_NAMES`], then a count.
+#[must_use]
+pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String> {
+    let mut causes: Vec<String> = invocation
+        .stale
+        .iter()
+        .map(|stale| format!("configuration: {stale}"))
+        .collect();
+    let refused = invocation.configuration.refused();
+    for name in &refused {
+        let mut errors = invocation.configuration.errors().filter(|finding| {
+            finding.object.as_ref() == Some(name)
+                || (finding.object.is_none()
+                    && name.starts_with(&format!("document {} ", finding.document)))
+        });
+        let first = errors.next().map(ToString::to_string).unwrap_or_default();
+        let more = errors.count();
+        let more = if more > 0 {
+            format!(" (and {more} more)")
+        } else {
+            String::new()
+        };
+        causes.push(format!("`{name}` is refused: {first}{more}"));
+    }
+    causes.extend(invocation.unknown.iter().map(|name| {
+        format!("`{name}` is not a target of this configuration; targets are named `namespace/name` of their ScaledObject")
+    }));
+    for outcome in outcomes.iter().filter(|outcome| outcome.is_failed()) {
+        let first = outcome
+            .faults
+            .first()
+            .map_or_else(|| "was not reached".to_owned(), ToString::to_string);
+        let more = outcome.faults.len().saturating_sub(1);
+        let more = if more > 0 {
+            format!(" (and {more} more)")
+        } else {
+            String::new()
+        };
+        causes.push(format!("`{}`: {first}{more}", outcome.target.id));
+    }
+    if causes.is_empty() {
+        return None;
+    }
+    let count = causes.len();
+    let mut message = format!("{count} failed, all others are done: ");
+    message += &causes
+        .iter()
+        .take(MAX_NAMES)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
+    if let Some(more) = count.checked_sub(MAX_NAMES).filter(|more| *more > 0) {
+        let _infallible = write!(message, "; and {more} more");
+    }
+    Some(message)
+}
+
+/// The answer to a synchronous caller.
+#[must_use]
+pub fn response(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Json {
+    let targets: Vec<Json> = outcomes.iter().map(response_target).collect();
+    let mut response = json!({"cause": cause(&invocation.wake.cause), "dryRun": invocation.wake.dry_run, "targets": targets});
+    if let (Some(note), Json::Object(response)) = (note(invocation, outcomes), &mut response) {
+        response.insert("note".into(), json!(note));
+    }
+    response
+}
+
+fn response_target(outcome: &Outcome<'_>) -> Json {
+    let mut target =
+        json!({"target": outcome.target.id.to_string(), "effect": effect_name(outcome.effect)});
+    if let Json::Object(target) = &mut target {
+        if let Some(Decided { decision, .. }) = &outcome.decided {
+            target.insert("from".into(), json!(decision.from));
+            target.insert("to".into(), json!(decision.to));
+            target.insert("reason".into(), json!(decision.reason.name()));
+            target.insert("explanation".into(), json!(decision.explanation));
+        }
+        if !outcome.faults.is_empty() {
+            target.insert("errors".into(), errors(outcome));
+        }
+    }
+    target
+}
+
+fn errors(outcome: &Outcome<'_>) -> Json {
+    outcome
+        .faults
+        .iter()
+        .map(|fault| json!({"code": fault.code, "message": fault.message}))
+        .collect()
+}
+
+/// What is odd about an invocation without being a failure.
+fn note(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String> {
+    match &invocation.wake.scope {
+        Scope::Queues(queues) if outcomes.is_empty() => {
+            let names: Vec<String> = queues
+                .iter()
+                .map(|queue| format!("`{}` ({}, {})", queue.name, queue.account, queue.region))
+                .collect();
+            Some(format!(
+                "no target reads the queue {}; nothing to do",
+                names.join(" or ")
+            ))
+        }
+        Scope::Queues(_) | Scope::All | Scope::Targets(_) => None,
+    }
+}
+
+fn effect_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Scaled => "scaled",
+        Effect::Held => "held",
+        Effect::DryRun => "dryRun",
+        Effect::LostRace => "lostRace",
+        Effect::NotReached => "notReached",
+        Effect::NotDone => "notDone",
+    }
+}
+
+fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Alarm { name, state } => format!("alarm {name} {state}"),
+        Cause::Schedule => "schedule".to_owned(),
+        Cause::Direct => "direct".to_owned(),
+    }
+}
+
+fn scope(scope: &Scope) -> String {
+    let list = |names: Vec<String>| match names.len() {
+        0..=5 => names.join(", "),
+        count => format!(
+            "{} and {} more",
+            names.iter().take(5).cloned().collect::<Vec<_>>().join(", "),
+            count - 5
+        ),
+    };
+    match scope {
+        Scope::All => "all".to_owned(),
+        Scope::Queues(queues) => format!(
+            "queues {}",
+            list(queues.iter().map(|queue| queue.name.clone()).collect())
+        ),
+        Scope::Targets(targets) => format!(
+            "targets {}",
+            list(targets.iter().map(ToString::to_string).collect())
+        ),
+    }
+}
