@@ -1,3 +1,7 @@
 //! The outside systems, one module each, no policy.
 
+pub mod aws;
 pub mod eks_token;
+pub mod kubernetes;
+mod retry;
+pub mod sqs;

@@ -1,8 +1,12 @@
 //! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues.
 
+pub mod clock;
 pub mod decide;
 pub mod document;
 pub mod fields;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+pub mod log;
 pub mod manifest;
 pub mod pass;
 pub mod policy;

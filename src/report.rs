@@ -248,7 +248,7 @@ impl Totals {
             match outcome.effect {
                 Effect::Scaled => match &outcome.decided {
                     Some(decided) if decided.decision.to < decided.decision.from => {
-                        totals.scaled_in += 1
+                        totals.scaled_in += 1;
                     }
                     Some(_) | None => totals.scaled_out += 1,
                 },

@@ -194,7 +194,7 @@ pub fn exec_credential(token: &Token, exec_info: Option<&str>) -> String {
 const PREFIX: &str = "k8s-aws-v1.";
 
 /// Where authenticators cut off, the prefix included: `maxTokenLenBytes` in aws-iam-authenticator's `pkg/token/token.go`.
-const MAX_ACCEPTED_BYTES: usize = 4096;
+pub const MAX_ACCEPTED_BYTES: usize = 4096;
 
 /// STS honours the URL for 15 minutes; one is slack for the clocks and the call under way, as in both of AWS's tools.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(14);

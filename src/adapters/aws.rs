@@ -1,0 +1,168 @@
+//! AWS configuration: the function's own, and that of each role it assumes.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::policy::Identity;
+use crate::ports::Fault;
+
+/// The session name that CloudTrail and the API server's audit log show for an assumed role.
+const SESSION_NAME: &str = "outrigger";
+
+/// AWS clients' configuration, one for each identity and region, so that roles and connections are shared.
+#[derive(Debug)]
+pub struct Aws {
+    own: SdkConfig,
+    assumed: Mutex<HashMap<(Identity, String), SdkConfig>>,
+}
+
+impl Aws {
+    /// Takes region, credentials and endpoints from the environment, as every AWS tool does. No network.
+    pub async fn from_environment() -> Self {
+        let own = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .timeout_config(timeouts())
+            .load()
+            .await;
+        Self {
+            own,
+            assumed: Mutex::default(),
+        }
+    }
+
+    /// The configuration for an identity in a region.
+    pub async fn config(&self, identity: &Identity, region: &str) -> SdkConfig {
+        let key = (identity.clone(), region.to_owned());
+        let known = self
+            .assumed
+            .lock()
+            .ok()
+            .and_then(|known| known.get(&key).cloned());
+        if let Some(config) = known {
+            return config;
+        }
+        let mut builder = self.own.to_builder().region(Region::new(region.to_owned()));
+        if let Identity::Role { arn, external_id } = identity {
+            // No session policy and no tags: both make the session token, and with it the EKS token, longer.
+            let mut role = AssumeRoleProvider::builder(arn)
+                .session_name(SESSION_NAME)
+                .configure(&self.own);
+            if self.own.region().is_none() {
+                role = role.region(Region::new(region.to_owned()));
+            }
+            if let Some(external_id) = external_id {
+                role = role.external_id(external_id);
+            }
+            builder
+                .set_credentials_provider(Some(SharedCredentialsProvider::new(role.build().await)));
+        }
+        let config = builder.build();
+        if let Ok(mut known) = self.assumed.lock() {
+            known.insert(key, config.clone());
+        }
+        config
+    }
+
+    /// Credentials of an identity, for signing what no client signs.
+    pub async fn credentials(
+        &self,
+        identity: &Identity,
+        region: &str,
+    ) -> Result<Credentials, Fault> {
+        let config = self.config(identity, region).await;
+        let who = match identity {
+            Identity::Function => "the function's own role".to_owned(),
+            Identity::Role { arn, .. } => format!("the role `{arn}`"),
+        };
+        let Some(provider) = config.credentials_provider() else {
+            let message = format!(
+                "no AWS credentials for {who}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            );
+            return Err(Fault::failed("NoCredentials", message));
+        };
+        provider.provide_credentials().await.map_err(|error| {
+            let hint = match identity {
+                Identity::Function => "check the environment's AWS credentials",
+                Identity::Role { .. } => {
+                    "check that its trust policy allows the function's role, and the external id"
+                }
+            };
+            Fault::failed(
+                "NoCredentials",
+                format!(
+                    "could not get AWS credentials for {who}: {}; {hint}",
+                    chain(&error)
+                ),
+            )
+        })
+    }
+}
+
+/// Short: a scaler that waits is late, and the next pass is a minute away. One call ends within 8 s, retries included.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .read_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(8))
+        .build()
+}
+
+/// A short stable code and a sentence for what an AWS call came back with.
+pub(crate) fn describe<E, R>(error: &SdkError<E, R>) -> (String, String)
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or("ServiceError");
+            let message = service.err().message().unwrap_or("no message");
+            // `AWS.SimpleQueueService.NonExistentQueue` and `com.amazonaws.sqs#QueueDoesNotExist` both end in the name.
+            let short = code.rsplit(['.', '#']).next().unwrap_or(code);
+            (short.to_owned(), format!("{short}: {message}"))
+        }
+        SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
+        SdkError::DispatchFailure(failure) => {
+            let reason = failure
+                .as_connector_error()
+                .map(|error| chain(error))
+                .unwrap_or_default();
+            let code = if failure.is_timeout() {
+                "Timeout"
+            } else {
+                "ConnectionFailed"
+            };
+            (code.to_owned(), format!("no connection: {reason}"))
+        }
+        SdkError::ResponseError(_) => (
+            "BadResponse".to_owned(),
+            "the answer is not one of this service".to_owned(),
+        ),
+        SdkError::ConstructionFailure(_) => ("BadRequest".to_owned(), chain(error)),
+        _ => ("Unknown".to_owned(), chain(error)),
+    }
+}
+
+/// An error with everything below it, each level once.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let level = error.to_string();
+        if !text.contains(&level) {
+            let _infallible = write!(text, ": {level}");
+        }
+        source = error.source();
+    }
+    text
+}

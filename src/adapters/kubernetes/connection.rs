@@ -1,0 +1,219 @@
+//! One API server: where it is, how to know it, and a bearer token that is never older than the invocation.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use kube::client::{Body, ClientBuilder};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tower::util::MapRequestLayer;
+
+use crate::adapters::aws::{Aws, describe};
+use crate::adapters::eks_token;
+use crate::clock::wall_now;
+use crate::policy::Identity;
+use crate::ports::Fault;
+use crate::settings::{Cluster, ClusterAddress};
+
+/// A connection pool to one API server.
+pub(super) struct Connection {
+    cluster: Cluster,
+    client: kube::Client,
+    bearer: Arc<RwLock<Option<HeaderValue>>>,
+    minting: tokio::sync::Mutex<()>,
+    warned: Mutex<bool>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("cluster", &self.cluster.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Finds the cluster, by `eks:DescribeCluster` unless its address is configured.
+    pub(super) async fn open(aws: &Aws, cluster: &Cluster) -> Result<Self, Fault> {
+        let address = match &cluster.address {
+            Some(address) => address.clone(),
+            None => describe_cluster(aws, cluster).await?,
+        };
+        let bearer: Arc<RwLock<Option<HeaderValue>>> = Arc::default();
+        let client = client(cluster, &address, Arc::clone(&bearer))?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            client,
+            bearer,
+            minting: tokio::sync::Mutex::default(),
+            warned: Mutex::default(),
+        })
+    }
+
+    pub(super) fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// The next call makes a new token.
+    pub(super) fn forget_token(&self) {
+        if let Ok(mut bearer) = self.bearer.write() {
+            *bearer = None;
+        }
+    }
+
+    /// Makes a token if there is none. It costs no network, unless a role has to be assumed first.
+    pub(super) async fn ensure_token(&self, aws: &Aws) -> Result<(), Fault> {
+        let _one_at_a_time = self.minting.lock().await;
+        if self.bearer.read().is_ok_and(|bearer| bearer.is_some()) {
+            return Ok(());
+        }
+        let Cluster { name, region, .. } = &self.cluster;
+        let credentials = aws.credentials(&identity(&self.cluster), region).await?;
+        let token = eks_token::mint(&credentials, region, name, wall_now()).map_err(|error| {
+            Fault::failed(
+                "TokenFailed",
+                format!(
+                    "could not make a token for the cluster `{name}`: {}",
+                    crate::adapters::aws::chain(&error)
+                ),
+            )
+        })?;
+        if token.is_oversized()
+            && self
+                .warned
+                .lock()
+                .is_ok_and(|mut warned| !std::mem::replace(&mut *warned, true))
+        {
+            crate::log::warn(&format!(
+                "the token for cluster `{name}` is {} bytes long, and EKS may refuse more than {}: shorten the session's tags and policies, or use a role directly",
+                token.expose().len(),
+                eks_token::MAX_ACCEPTED_BYTES,
+            ));
+        }
+        let mut header =
+            HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
+                Fault::failed(
+                    "TokenFailed",
+                    format!("the token for the cluster `{name}` is not a header value"),
+                )
+            })?;
+        header.set_sensitive(true);
+        if let Ok(mut bearer) = self.bearer.write() {
+            *bearer = Some(header);
+        }
+        Ok(())
+    }
+}
+
+fn identity(cluster: &Cluster) -> Identity {
+    match &cluster.role_arn {
+        None => Identity::Function,
+        Some(arn) => Identity::Role {
+            arn: arn.clone(),
+            external_id: None,
+        },
+    }
+}
+
+async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress, Fault> {
+    let Cluster { name, region, .. } = cluster;
+    let config = aws.config(&identity(cluster), region).await;
+    let answer = aws_sdk_eks::Client::new(&config)
+        .describe_cluster()
+        .name(name)
+        .send()
+        .await;
+    let answer = answer.map_err(|error| {
+        let (code, message) = describe(&error);
+        let hint = match code.as_str() {
+            "ResourceNotFoundException" => format!("check the name and the region: aws eks list-clusters --region {region}"),
+            "AccessDeniedException" | "AccessDenied" => "allow eks:DescribeCluster on it to the function's role".to_owned(),
+            "Timeout" | "ConnectionFailed" => "check the way to EKS, or set OUTRIGGER_CLUSTER_ENDPOINT and OUTRIGGER_CLUSTER_CA".to_owned(),
+            _ => format!("try: aws eks describe-cluster --name {name} --region {region}"),
+        };
+        Fault::failed(code, format!("could not describe the cluster `{name}` in {region} (eks:DescribeCluster): {message}; {hint}"))
+    })?;
+    let cluster = answer.cluster.as_ref();
+    let endpoint = cluster.and_then(|cluster| cluster.endpoint());
+    let authority = cluster
+        .and_then(|cluster| cluster.certificate_authority())
+        .and_then(|authority| authority.data());
+    if let (Some(endpoint), Some(authority)) = (endpoint, authority) {
+        Ok(ClusterAddress {
+            endpoint: endpoint.to_owned(),
+            certificate_authority: authority.to_owned(),
+        })
+    } else {
+        let status = cluster
+            .and_then(|cluster| cluster.status())
+            .map_or("unknown", |status| status.as_str());
+        let message = format!(
+            "the cluster `{name}` in {region} has no endpoint yet, its status is {status}; wait until it is ACTIVE"
+        );
+        Err(Fault::failed("ClusterNotReady", message))
+    }
+}
+
+/// A client with our timeouts, without kube's own 15-fold retry, that puts the current token on every request.
+fn client(
+    cluster: &Cluster,
+    address: &ClusterAddress,
+    bearer: Arc<RwLock<Option<HeaderValue>>>,
+) -> Result<kube::Client, Fault> {
+    let name = &cluster.name;
+    let ClusterAddress {
+        endpoint,
+        certificate_authority,
+    } = address;
+    let bad = |message: String| {
+        Fault::failed(
+            "BadCluster",
+            format!("the address of the cluster `{name}` cannot be used: {message}"),
+        )
+    };
+    if !endpoint.starts_with("https://") {
+        return Err(bad(format!(
+            "found {}, allowed: an https URL, since a token is sent there",
+            crate::document::quoted(endpoint)
+        )));
+    }
+    let uri = endpoint
+        .parse()
+        .map_err(|error| bad(format!("{}: {error}", crate::document::quoted(endpoint))))?;
+    let pem = BASE64_STANDARD
+        .decode(certificate_authority.trim())
+        .map_err(|error| bad(format!("its CA is not base64: {error}")))?;
+    let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)
+        .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(format!("its CA is not PEM: {error}")))?;
+    if roots.is_empty() {
+        return Err(bad("its CA holds no certificate".to_owned()));
+    }
+    let mut config = kube::Config::new(uri);
+    config.root_cert = Some(roots);
+    config.connect_timeout = Some(Duration::from_secs(3));
+    config.read_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(Duration::from_secs(5));
+    // Without it the time that a pooled connection lay idle, also frozen, counts against the next read.
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    config.proxy_url = None;
+    config.headers = vec![(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("outrigger/", env!("CARGO_PKG_VERSION"))),
+    )];
+    let authorize = MapRequestLayer::new(move |mut request: http::Request<Body>| {
+        if let Some(value) = bearer.read().ok().and_then(|bearer| bearer.clone()) {
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        request
+    });
+    let builder = ClientBuilder::try_from(config)
+        .map_err(|error| bad(crate::adapters::aws::chain(&error)))?;
+    Ok(builder.with_layer(&authorize).build())
+}

@@ -1,0 +1,142 @@
+//! What an API server's refusal means, and the next command to run.
+
+use super::Call;
+use crate::adapters::aws::chain;
+use crate::ports::{Fault, FaultKind};
+
+/// What to do about an error before giving up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// 401: the token may be at fault.
+    NewToken,
+    /// 409, 429, 5xx: the server asks for patience.
+    Again { asked: Option<u64> },
+    /// The connection failed.
+    Reconnect,
+    /// Anything else will not change.
+    GiveUp,
+}
+
+/// A call that failed for good.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The HTTP status, when there was one.
+    pub(super) status: Option<u16>,
+    /// An earlier attempt of the call may have been carried out.
+    pub(super) retried: bool,
+    pub(super) fault: Fault,
+}
+
+pub(super) fn next(error: &kube::Error) -> Next {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => Next::NewToken,
+            409 | 429 | 500 | 502 | 503 | 504 => {
+                let asked = status
+                    .details
+                    .as_ref()
+                    .map(|details| u64::from(details.retry_after_seconds))
+                    .filter(|asked| *asked > 0);
+                Next::Again { asked }
+            }
+            _ => Next::GiveUp,
+        },
+        kube::Error::HyperError(_) | kube::Error::Service(_) => Next::Reconnect,
+        // An answer that is not JSON, cut off or garbled on the way.
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Next::Again { asked: None },
+        _ => Next::GiveUp,
+    }
+}
+
+impl Failure {
+    pub(super) fn from_fault(fault: Fault) -> Self {
+        Self {
+            status: None,
+            retried: false,
+            fault,
+        }
+    }
+
+    pub(super) fn new(call: &Call<'_>, error: &kube::Error, retried: bool) -> Self {
+        let Call { cluster, what, .. } = call;
+        let (status, code, reason) = match error {
+            kube::Error::Api(status) => (
+                Some(status.code),
+                code_of(status.code),
+                status.message.clone(),
+            ),
+            kube::Error::HyperError(_) | kube::Error::Service(_) if is_timeout(error) => {
+                (None, "Timeout".to_owned(), "no answer in time".to_owned())
+            }
+            kube::Error::HyperError(_) | kube::Error::Service(_) => {
+                (None, "ConnectionFailed".to_owned(), chain(error))
+            }
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => (
+                None,
+                "BadResponse".to_owned(),
+                "the answer is not that of an API server".to_owned(),
+            ),
+            _ => (None, "Unknown".to_owned(), chain(error)),
+        };
+        let status_text = status
+            .map(|status| format!("{status} "))
+            .unwrap_or_default();
+        let hint = hint(call, status, &code);
+        let message = format!(
+            "could not {what} in cluster `{cluster}`: {status_text}{code}: {reason}; {hint}"
+        );
+        Self {
+            status,
+            retried,
+            fault: Fault {
+                kind: FaultKind::Failed,
+                code,
+                message,
+            },
+        }
+    }
+}
+
+fn is_timeout(error: &kube::Error) -> bool {
+    let text = chain(error).to_lowercase();
+    text.contains("timed out") || text.contains("timeout") || text.contains("deadline has elapsed")
+}
+
+fn code_of(status: u16) -> String {
+    match status {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        500..=599 => "ServerError",
+        _ => "Refused",
+    }
+    .to_owned()
+}
+
+/// 401 and 403 say different things: who you are, and what you may.
+fn hint(call: &Call<'_>, status: Option<u16>, code: &str) -> String {
+    let Call { cluster, .. } = call;
+    match (status, code) {
+        (Some(401), _) => format!(
+            "the API server does not know us: check that the function's role has an access entry (aws eks list-access-entries \
+             --cluster-name {cluster}; made before the role was made again, it no longer fits), then the cluster's name and region, then the clock"
+        ),
+        (Some(403), _) => {
+            "the role is known but has no right to this: apply the shipped Role and RoleBinding in that namespace \
+             (kubectl apply -k infra/kubernetes -n NAMESPACE), and give the access entry the Kubernetes group `outrigger`"
+                .to_owned()
+        }
+        (Some(404), _) if call.path.contains("/configmaps/") => {
+            "make it once: kubectl apply -k infra/kubernetes -n NAMESPACE".to_owned()
+        }
+        (Some(404), _) => "check `scaleTargetRef` and the namespace, and that the Rollout CRD is installed: kubectl get rollouts -A".to_owned(),
+        (Some(429 | 500..=599), _) => "the server is overloaded or broken; the next pass tries again".to_owned(),
+        (_, "Timeout" | "ConnectionFailed") => {
+            "check the way to the API server: public access list, or VPC, security group and port 443 for a private endpoint".to_owned()
+        }
+        _ => "the next pass tries again".to_owned(),
+    }
+}

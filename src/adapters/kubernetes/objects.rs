@@ -1,0 +1,305 @@
+//! Workloads, their `/scale`, and the ConfigMap with the state.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::fault::Failure;
+use super::{Call, Clusters, FIELD_MANAGER};
+use crate::decide::{Rollout, Workload};
+use crate::manifest::{WorkloadKind, WorkloadRef};
+use crate::ports::{Change, Fault, Memories, Namespace, Place, Scaler, Seen, Workloads};
+
+/// The ConfigMap of a namespace that holds the state, one key a target.
+pub(super) const CONFIG_MAP: &str = "outrigger";
+
+impl Workloads for Clusters {
+    /// A Rollout is read itself, for count, uid and state in one; other kinds through `/scale`, for which a smaller right is enough.
+    async fn read(&self, place: &Place) -> Result<Seen, Fault> {
+        let Place {
+            namespace,
+            workload,
+        } = place;
+        let subresource = if workload.kind == WorkloadKind::Rollout {
+            ""
+        } else {
+            "/scale"
+        };
+        let call = Call {
+            cluster: &namespace.cluster,
+            method: "GET",
+            path: format!("{}{subresource}", workload_path(namespace, workload)),
+            body: Vec::new(),
+            what: format!("read {}", name_of(place)),
+        };
+        let object = self.send(&call).await.map_err(|failure| failure.fault)?;
+        seen(&object, place)
+    }
+}
+
+fn seen(object: &Json, place: &Place) -> Result<Seen, Fault> {
+    let name = name_of(place);
+    let bad = |found: &str| Fault::failed("BadResponse", format!("could not read {name}: {found}"));
+    let uid = object["metadata"]["uid"]
+        .as_str()
+        .ok_or_else(|| bad("the answer has no metadata.uid"))?;
+    let replicas = match &object["spec"]["replicas"] {
+        // `/scale` leaves zero out.
+        Json::Null if object["kind"] == "Scale" => 0,
+        Json::Null => {
+            let message = format!(
+                "could not read {name}: spec.replicas is not set, so there is no count to start from; \
+                 set it once: kubectl scale {} {} -n {} --replicas=1, and take `replicas` out of Git only with ignoreDifferences in place",
+                place.workload.kind.plural(),
+                place.workload.name,
+                place.namespace.name
+            );
+            return Err(Fault::failed("ReplicasUnset", message));
+        }
+        found => found
+            .as_u64()
+            .and_then(|count| u32::try_from(count).ok())
+            .ok_or_else(|| bad(&format!("spec.replicas is {found}, which is not a count")))?,
+    };
+    let rollout = (place.workload.kind == WorkloadKind::Rollout).then(|| rollout_state(object));
+    Ok(Seen {
+        uid: uid.to_owned(),
+        workload: Workload { replicas, rollout },
+    })
+}
+
+/// The state of a Rollout, from what its controller writes. The phase is not used: every scale-out makes it Progressing.
+#[must_use]
+pub fn rollout_state(object: &Json) -> Rollout {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let paused_by = |reasons: &[&str]| {
+        let conditions = status["pauseConditions"].as_array();
+        conditions.is_some_and(|conditions| {
+            conditions
+                .iter()
+                .filter_map(|condition| condition["reason"].as_str())
+                .any(|reason| reasons.contains(&reason))
+        })
+    };
+    // The generation is a string in the status.
+    let generation = object["metadata"]["generation"]
+        .as_u64()
+        .map(|generation| generation.to_string());
+    let is_observed = status["observedGeneration"].as_str() == generation.as_deref();
+    let is_canary = !spec["strategy"]["canary"].is_null();
+    Rollout {
+        paused: is_canary
+            && (spec["paused"].as_bool() == Some(true)
+                || paused_by(&["InconclusiveAnalysisRun", "InconclusiveExperiment"])),
+        aborted: status["abort"].as_bool() == Some(true),
+        updating: status["currentPodHash"] != status["stableRS"] || !is_observed,
+        pause_step: paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
+    }
+}
+
+impl Scaler for Clusters {
+    /// A JSON Patch that tests uid and old count. A stale test answers 422 and writes nothing.
+    async fn scale(&self, place: &Place, change: &Change) -> Result<(), Fault> {
+        let Place {
+            namespace,
+            workload,
+        } = place;
+        let Change { uid, from, to } = change;
+        // At zero the field is absent.
+        let old = if *from == 0 { Json::Null } else { json!(from) };
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/spec/replicas", "value": old},
+            {"op": "add", "path": "/spec/replicas", "value": to},
+        ]);
+        let call = Call {
+            cluster: &namespace.cluster,
+            method: "PATCH",
+            path: format!(
+                "{}/scale?fieldManager={FIELD_MANAGER}",
+                workload_path(namespace, workload)
+            ),
+            body: patch.to_string().into_bytes(),
+            what: format!("scale {} from {from} to {to}", name_of(place)),
+        };
+        let Err(failure) = self.send(&call).await else {
+            return Ok(());
+        };
+        if failure.status != Some(422) {
+            return Err(failure.fault);
+        }
+        // 422 is a stale test or a value that the server does not take: look which.
+        let now = self.read(place).await?;
+        match now {
+            // An attempt before was carried out although its answer was lost.
+            Seen {
+                uid: now_uid,
+                workload,
+            } if failure.retried && now_uid == *uid && workload.replicas == *to => Ok(()),
+            Seen {
+                uid: now_uid,
+                workload,
+            } if now_uid == *uid && workload.replicas == *from => Err(failure.fault),
+            Seen { workload, .. } => {
+                let message = format!(
+                    "{} has {} replicas now, not {from}",
+                    name_of(place),
+                    workload.replicas
+                );
+                Err(Fault::lost_race(message))
+            }
+        }
+    }
+}
+
+impl Memories for Clusters {
+    async fn load(&self, namespace: &Namespace) -> Result<BTreeMap<String, String>, Fault> {
+        let call = Call {
+            cluster: &namespace.cluster,
+            method: "GET",
+            path: config_map_path(namespace),
+            body: Vec::new(),
+            what: format!("read the ConfigMap `{}/{CONFIG_MAP}`", namespace.name),
+        };
+        let object = self.send(&call).await.map_err(|failure| failure.fault)?;
+        let data = object["data"].as_object();
+        let keys = data
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        Ok(keys.collect())
+    }
+
+    /// A compare-and-swap of one key: `test` against `null` passes when it is absent.
+    async fn store(
+        &self,
+        namespace: &Namespace,
+        key: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> Result<(), Fault> {
+        let pointer = format!("/data/{key}");
+        let patch = json!([
+            {"op": "test", "path": pointer, "value": old},
+            {"op": "add", "path": pointer, "value": new},
+        ]);
+        let call = Call {
+            cluster: &namespace.cluster,
+            method: "PATCH",
+            path: format!(
+                "{}?fieldManager={FIELD_MANAGER}",
+                config_map_path(namespace)
+            ),
+            body: patch.to_string().into_bytes(),
+            what: format!(
+                "write key `{key}` of the ConfigMap `{}/{CONFIG_MAP}`",
+                namespace.name
+            ),
+        };
+        let Err(failure) = self.send(&call).await else {
+            return Ok(());
+        };
+        match failure {
+            Failure {
+                status: Some(422),
+                retried,
+                fault,
+            } => {
+                let now = self.load(namespace).await?;
+                match now.get(key).map(String::as_str) {
+                    // An attempt before was carried out although its answer was lost.
+                    Some(now) if retried && now == new => Ok(()),
+                    // The test cannot have failed: the server refuses something else, such as a ConfigMap without data.
+                    now if now == old => Err(fault),
+                    _ => Err(Fault::lost_race(format!(
+                        "another copy wrote key `{key}` first"
+                    ))),
+                }
+            }
+            Failure { fault, .. } => Err(fault),
+        }
+    }
+}
+
+fn name_of(place: &Place) -> String {
+    let Place {
+        namespace,
+        workload,
+    } = place;
+    format!(
+        "{} `{}/{}`",
+        workload.kind.kind(),
+        namespace.name,
+        workload.name
+    )
+}
+
+fn workload_path(namespace: &Namespace, workload: &WorkloadRef) -> String {
+    let kind = workload.kind;
+    // The names are DNS-1123, so nothing needs escaping.
+    format!(
+        "/apis/{}/{}/namespaces/{}/{}/{}",
+        kind.group(),
+        kind.version(),
+        namespace.name,
+        kind.plural(),
+        workload.name
+    )
+}
+
+fn config_map_path(namespace: &Namespace) -> String {
+    format!(
+        "/api/v1/namespaces/{}/configmaps/{CONFIG_MAP}",
+        namespace.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(spec: &Json, status: &Json) -> Rollout {
+        rollout_state(&json!({"metadata": {"generation": 7}, "spec": spec, "status": status}))
+    }
+
+    #[test]
+    fn the_state_of_a_rollout() {
+        let canary = json!({"strategy": {"canary": {}}});
+        let stable = json!({"observedGeneration": "7", "currentPodHash": "a", "stableRS": "a", "phase": "Progressing"});
+        assert_eq!(rollout(&canary, &stable), Rollout::default());
+        let with = |key: &str, value: Json| {
+            let mut status = stable.clone();
+            status[key] = value;
+            rollout(&canary, &status)
+        };
+        assert!(
+            with("currentPodHash", json!("b")).updating
+                && with("observedGeneration", json!("6")).updating
+        );
+        assert!(with("abort", json!(true)).aborted);
+        assert!(with("pauseConditions", json!([{"reason": "CanaryPauseStep"}])).pause_step);
+        assert!(
+            with(
+                "pauseConditions",
+                json!([{"reason": "InconclusiveAnalysisRun"}])
+            )
+            .paused
+        );
+        assert!(
+            rollout(
+                &json!({"strategy": {"canary": {}}, "paused": true}),
+                &stable
+            )
+            .paused
+        );
+        // A paused blue-green Rollout follows a new count.
+        assert!(
+            !rollout(
+                &json!({"strategy": {"blueGreen": {}}, "paused": true}),
+                &stable
+            )
+            .paused
+        );
+        assert!(rollout(&canary, &Json::Null).updating);
+    }
+}

@@ -1,0 +1,259 @@
+//! The Lambda process: events in, passes run, answers and failures out.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use crate::adapters::aws::{Aws, chain};
+use crate::adapters::kubernetes::Clusters;
+use crate::adapters::sqs::Sqs;
+use crate::clock::{Clock, wall_now};
+use crate::log;
+use crate::manifest::{self, Configuration};
+use crate::pass::{self, Plan, World};
+use crate::report::{self, Invocation, LastReasons};
+use crate::settings::{Settings, SettingsError};
+use crate::wake::{self, WakeError};
+
+/// Kept of an invocation's time for the report and the answer.
+const REPORT_RESERVE: Duration = Duration::from_millis(500);
+
+/// Why an invocation failed. The type is stable; alarms and failure destinations may match on it.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The environment variables.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Settings(Vec<SettingsError>),
+    /// The event is none that this function knows.
+    #[error("{0}")]
+    Event(String),
+    /// There is no configuration to run with.
+    #[error("{0}")]
+    Configuration(String),
+    /// Some target failed; all others are done.
+    #[error("{0}")]
+    Targets(String),
+}
+
+impl InvocationError {
+    /// The `errorType` that Lambda reports.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "Outrigger.SettingsInvalid",
+            Self::Event(_) => "Outrigger.EventRefused",
+            Self::Configuration(_) => "Outrigger.ConfigurationUnreadable",
+            Self::Targets(_) => "Outrigger.TargetsFailed",
+        }
+    }
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        Self {
+            error_type: error.error_type().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+/// Serves invocations until the environment is shut down. `clock` is what decisions and state go by.
+///
+/// Settings that are wrong fail each invocation instead of the start, where only a log would tell why.
+pub async fn serve(
+    environment: BTreeMap<String, String>,
+    clock: Clock,
+) -> Result<(), lambda_runtime::Error> {
+    install_crypto();
+    let function = match Settings::from_environment(&environment) {
+        Ok(settings) => Ok(Function::new(settings, clock).await),
+        Err(errors) => Err(errors),
+    };
+    let function = &function;
+    Runtime::new(service_fn(async move |event: LambdaEvent<Payload>| {
+        let result = match function {
+            Ok(function) => function.invoke(event.payload, &event.context).await,
+            Err(errors) => Err(InvocationError::Settings(errors.clone())),
+        };
+        result.inspect_err(|error| {
+            log::lines(&[
+                json!({"errorType": error.error_type(), "errorMessage": error.to_string()})
+                    .to_string(),
+            ]);
+        })
+    }))
+    .run()
+    .await
+}
+
+/// One crypto provider for everything: with two compiled in, rustls panics at the first connection.
+pub fn install_crypto() {
+    // Only refused when one is installed already.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_ok();
+}
+
+/// The event as it came. An event that is not JSON reaches the handler too, so that the answer is ours.
+struct Payload(Result<Box<RawValue>, String>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(
+            Box::<RawValue>::deserialize(deserializer).map_err(|error| error.to_string()),
+        ))
+    }
+}
+
+/// What a warm environment keeps.
+struct Function {
+    settings: Settings,
+    clock: Clock,
+    sqs: Sqs,
+    clusters: Clusters,
+    configuration: RefCell<Option<Loaded>>,
+    last_reasons: RefCell<LastReasons>,
+}
+
+/// A configuration and the bytes it was read from.
+#[derive(Clone)]
+struct Loaded {
+    bytes: Arc<[u8]>,
+    configuration: Arc<Configuration>,
+}
+
+impl Function {
+    async fn new(settings: Settings, clock: Clock) -> Self {
+        let aws = Arc::new(Aws::from_environment().await);
+        let clusters = Clusters::new(Arc::clone(&aws), settings.clusters.clone());
+        Self {
+            settings,
+            clock,
+            sqs: Sqs::new(aws),
+            clusters,
+            configuration: RefCell::default(),
+            last_reasons: RefCell::default(),
+        }
+    }
+
+    async fn invoke(&self, payload: Payload, context: &Context) -> Result<Json, InvocationError> {
+        let begun = Instant::now();
+        let event = payload
+            .0
+            .map_err(|error| InvocationError::Event(format!("the event is not JSON: {error}")))?;
+        let wake = wake::parse(event.get().as_bytes())
+            .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
+        let (configuration, stale) = self.load()?;
+        let (targets, unknown) = report::select(&configuration, &wake.scope);
+        self.clusters.begin_invocation().await;
+        let world = World {
+            queues: &self.sqs,
+            workloads: &self.clusters,
+            scaler: &self.clusters,
+            memories: &self.clusters,
+        };
+        let now = self.clock.now();
+        let default_cluster = self
+            .settings
+            .clusters
+            .first()
+            .map_or("", |cluster| cluster.name.as_str());
+        let plan = Plan {
+            now,
+            deadline: deadline(context, begun),
+            dry_run: wake.dry_run,
+            default_cluster,
+        };
+        let outcomes = pass::run(world, &targets, plan).await;
+
+        let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let invocation = Invocation {
+            wake: &wake,
+            configuration: &configuration,
+            stale: stale.as_deref(),
+            unknown: &unknown,
+            now,
+            duration_ms,
+        };
+        let mut last = self.last_reasons.borrow_mut();
+        log::lines(&report::lines(
+            &invocation,
+            &outcomes,
+            &mut last,
+            self.settings.log,
+            self.settings.metrics,
+        ));
+        match report::failure(&invocation, &outcomes) {
+            None => Ok(report::response(&invocation, &outcomes)),
+            Some(message) => Err(InvocationError::Targets(message)),
+        }
+    }
+
+    /// The configuration, parsed when its bytes are new. Unreadable, the last good one goes on and the invocation fails;
+    /// without one there is nothing to act on.
+    fn load(&self) -> Result<(Arc<Configuration>, Option<String>), InvocationError> {
+        let last = self.configuration.borrow().clone();
+        let path = &self.settings.config_file;
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!(
+                    "could not read the configuration `{}` (OUTRIGGER_CONFIG): {error}; ship it with the function, beside the binary",
+                    path.display()
+                );
+                return match last {
+                    Some(last) => Ok((
+                        last.configuration,
+                        Some(format!("{message}; the last good one is in force")),
+                    )),
+                    None => Err(InvocationError::Configuration(message)),
+                };
+            }
+        };
+        if let Some(last) = last.filter(|last| *last.bytes == *bytes) {
+            return Ok((last.configuration, None));
+        }
+        let names: Vec<String> = self
+            .settings
+            .clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
+        let file = path.to_string_lossy();
+        let context = manifest::Context {
+            file: &file,
+            namespace: &self.settings.namespace,
+            clusters: &names,
+        };
+        let configuration = Arc::new(manifest::read(&bytes, context));
+        let findings: Vec<String> = configuration
+            .findings
+            .iter()
+            .map(report::finding_line)
+            .collect();
+        if !findings.is_empty() {
+            log::lines(&findings);
+        }
+        *self.configuration.borrow_mut() = Some(Loaded {
+            bytes: bytes.into(),
+            configuration: Arc::clone(&configuration),
+        });
+        Ok((configuration, None))
+    }
+}
+
+/// When the pass must be finished. A deadline in the past is no deadline: `cargo lambda watch` hands out a constant.
+fn deadline(context: &Context, now: Instant) -> Option<Instant> {
+    let deadline = jiff::Timestamp::from_millisecond(i64::try_from(context.deadline).ok()?).ok()?;
+    let left = Duration::try_from(deadline.duration_since(wall_now())).ok()?;
+    // Lambda's own limit is 15 minutes; more is a wrong clock.
+    let left = left.min(Duration::from_mins(15));
+    (!left.is_zero()).then(|| now + left.saturating_sub(REPORT_RESERVE))
+}
