@@ -80,7 +80,7 @@ impl Eks {
         }
     }
 
-    /// Changes what DescribeCluster answers: another endpoint, another authority, another status.
+    /// Changes what `DescribeCluster` answers: another endpoint, another authority, another status.
     pub fn set_cluster(&self, change: impl FnOnce(&mut Value)) {
         change(&mut lock(&self.state).cluster);
     }

@@ -88,6 +88,7 @@ pub(super) fn parse_basic_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Writes `YYYYMMDDTHHMMSSZ`.
+#[cfg(test)]
 pub(super) fn basic_time(at: Timestamp) -> String {
     at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }

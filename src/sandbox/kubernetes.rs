@@ -166,7 +166,7 @@ impl Kubernetes {
         );
     }
 
-    /// Creates a StatefulSet. One that exists is left as it is.
+    /// Creates a `StatefulSet`. One that exists is left as it is.
     pub fn create_stateful_set(&self, namespace: &str, name: &str, replicas: u32) {
         self.create_in(
             &STATEFUL_SETS,
@@ -176,7 +176,7 @@ impl Kubernetes {
         );
     }
 
-    /// Creates a ConfigMap. One that exists is left as it is.
+    /// Creates a `ConfigMap`. One that exists is left as it is.
     pub fn create_configmap(&self, namespace: &str, name: &str, data: &BTreeMap<String, String>) {
         self.create_in(&CONFIG_MAPS, namespace, name, json!({"data": data}));
     }
@@ -215,11 +215,12 @@ impl Kubernetes {
         store.get(place(resource, namespace, name)).ok().cloned()
     }
 
-    /// Deletes an object, by the plural of its kind. Returns whether it was there.
-    pub fn delete(&self, plural: &str, namespace: &str, name: &str) -> bool {
-        let resource = resource::of_plural(plural);
-        let mut store = lock(&self.shared.store);
-        resource.is_some_and(|resource| store.delete(place(resource, namespace, name)).is_ok())
+    /// Deletes an object, by the plural of its kind. One that is not there stays away.
+    pub fn delete(&self, plural: &str, namespace: &str, name: &str) {
+        if let Some(resource) = resource::of_plural(plural) {
+            let mut store = lock(&self.shared.store);
+            store.delete(place(resource, namespace, name)).ok();
+        }
     }
 
     /// Changes an object in any way, status included. The controller then follows a changed specification, unless the
@@ -275,7 +276,7 @@ impl Kubernetes {
             .is_ok()
     }
 
-    /// The data of a ConfigMap; `None` where there is no such ConfigMap.
+    /// The data of a `ConfigMap`; `None` where there is none of that name.
     #[must_use]
     pub fn configmap(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let store = lock(&self.shared.store);
@@ -287,9 +288,9 @@ impl Kubernetes {
         Some(entries.collect())
     }
 
-    /// Deletes a ConfigMap. Returns whether it was there.
-    pub fn delete_configmap(&self, namespace: &str, name: &str) -> bool {
-        self.delete(CONFIG_MAPS.plural, namespace, name)
+    /// Deletes a `ConfigMap`.
+    pub fn delete_configmap(&self, namespace: &str, name: &str) {
+        self.delete(CONFIG_MAPS.plural, namespace, name);
     }
 
     /// Serves `scaledobjects`, or answers 404 as a cluster without KEDA does. Off at first.

@@ -131,10 +131,6 @@ impl Queues {
         names
     }
 
-    pub(super) fn exists(&self, name: &str) -> bool {
-        lock(&self.state).queues.contains_key(name)
-    }
-
     /// Creates a queue with attributes; one that exists keeps its own.
     pub(super) fn create_with(&self, name: &str, attributes: &BTreeMap<String, String>) {
         let now = super::now();

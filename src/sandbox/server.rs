@@ -107,7 +107,7 @@ pub(super) fn serve<H, F>(
     handler: H,
 ) -> Running
 where
-    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + Unpin + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let acceptor = tls.map(TlsAcceptor::from);
@@ -129,7 +129,7 @@ where
 
 async fn accept<H, F>(stream: TcpStream, acceptor: Option<TlsAcceptor>, handler: H)
 where
-    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + Unpin + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     // Without it, small answers wait 40 ms for the peer's delayed acknowledgement.
@@ -166,14 +166,14 @@ impl Resettable for TlsStream<TcpStream> {
 async fn connection<S, H, F>(stream: S, handler: H)
 where
     S: Resettable + tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + Unpin + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let reset = Arc::new(AtomicBool::new(false));
     let asked_to_reset = Arc::clone(&reset);
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, reset) = (handler.clone(), Arc::clone(&asked_to_reset));
-        async move { respond(request, &handler, &reset).await }
+        Box::pin(async move { respond(request, &handler, &reset).await })
     });
     let mut connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);

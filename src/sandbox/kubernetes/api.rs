@@ -17,7 +17,7 @@ use super::{KubernetesFault, Shared};
 
 const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
-/// The group that the shipped RoleBinding names.
+/// The group that the shipped `RoleBinding` names.
 const GROUP: &str = "outrigger";
 
 /// Answers a request, or fails as told.

@@ -16,7 +16,7 @@ use super::Shared;
 const STS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a good token is taken without asking again, as an API server caches its webhook.
-const SESSION_LIFE: Duration = Duration::from_secs(60);
+const SESSION_LIFE: Duration = Duration::from_mins(1);
 
 /// More than any test or demo mints in a minute; beyond it the expired ones are dropped.
 const SESSION_LIMIT: usize = 1_000;

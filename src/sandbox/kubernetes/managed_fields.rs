@@ -24,7 +24,7 @@ pub(super) fn scale(object: &mut Value, resource: &Resource, writer: Writer<'_>)
     put(object, entries, entry);
 }
 
-/// Notes the keys of a ConfigMap that changed.
+/// Notes the keys of a `ConfigMap` that changed.
 pub(super) fn data(before: &Value, object: &mut Value, writer: Writer<'_>) {
     let mut entries = entries(object);
     let is_own =

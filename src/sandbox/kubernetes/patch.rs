@@ -12,9 +12,9 @@ pub(super) enum PatchError {
 }
 
 /// Applies every operation or none.
-pub(super) fn json_patch(document: &Value, patch: &[u8]) -> Result<Value, PatchError> {
+pub(super) fn json_patch(document: &Value, body: &[u8]) -> Result<Value, PatchError> {
     let operations: Vec<Map<String, Value>> =
-        serde_json::from_slice(patch).map_err(|_| PatchError::Malformed)?;
+        serde_json::from_slice(body).map_err(|_| PatchError::Malformed)?;
     let mut patched = document.clone();
     for operation in &operations {
         let text = |field: &str| operation.get(field).and_then(Value::as_str);

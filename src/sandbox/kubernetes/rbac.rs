@@ -60,7 +60,7 @@ pub(super) fn allowed(rules: &[Rule], wish: Wish<'_>) -> bool {
     rules.iter().any(|rule| rule.allows(wish))
 }
 
-/// The rules of every Role and ClusterRole in a YAML text; other documents are skipped.
+/// The rules of every Role and `ClusterRole` in a YAML text; other documents are skipped.
 pub(in crate::sandbox) fn rules(yaml: &str) -> Result<Vec<Rule>, RbacError> {
     let mut rules = Vec::new();
     for document in documents(yaml)? {

@@ -13,7 +13,7 @@ pub(in crate::sandbox) struct Resource {
     short_name: &'static str,
     /// It has `spec.replicas` and the `scale` subresource.
     pub(super) scales: bool,
-    /// Defined by a CustomResourceDefinition, with the narrower patch types of one.
+    /// Defined by a `CustomResourceDefinition`, with the narrower patch types of one.
     pub(super) custom: bool,
 }
 

@@ -355,15 +355,12 @@ fn patched_replicas(place: Place<'_>, patched: &Value) -> Result<Option<u32>, Fa
         ));
     };
     // Kubernetes counts replicas in a signed number of 32 bits.
-    match i32::try_from(number).map(u32::try_from) {
-        Ok(Ok(replicas)) => Ok(Some(replicas)),
-        _ => {
-            let cause = format!(
-                "spec.replicas: Invalid value: {number}: must be greater than or equal to 0"
-            );
-            Err(Failure::invalid(place.resource, place.name, &cause))
-        }
+    if let Ok(Ok(replicas)) = i32::try_from(number).map(u32::try_from) {
+        return Ok(Some(replicas));
     }
+    let cause =
+        format!("spec.replicas: Invalid value: {number}: must be greater than or equal to 0");
+    Err(Failure::invalid(place.resource, place.name, &cause))
 }
 
 fn check_version(place: Place<'_>, current: &Value, patched: &Value) -> Result<(), Failure> {
