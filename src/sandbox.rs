@@ -377,10 +377,14 @@ fn kubeconfig(connection: Connection<'_>, environment: &BTreeMap<String, String>
         admin_token,
     } = connection;
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let variables: String = environment
+    let variable = |(name, value): (&String, &String)| {
+        format!("      - {{name: {name}, value: {}}}\n", quoted(value))
+    };
+    let variables = environment
         .iter()
-        .map(|(name, value)| format!("      - {{name: {name}, value: {}}}\n", quoted(value)))
-        .collect();
+        .map(variable)
+        .collect::<Vec<String>>()
+        .concat();
     format!(
         "apiVersion: v1
 kind: Config

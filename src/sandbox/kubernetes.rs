@@ -260,8 +260,9 @@ impl Kubernetes {
         lock(&self.shared.store).writes(place(&ROLLOUTS, namespace, name))
     }
 
-    /// Somebody else sets a Rollout's replicas; it is not listed as a write. Returns whether the Rollout exists.
-    pub fn set_replicas(&self, namespace: &str, name: &str, replicas: u32) -> bool {
+    /// Somebody else sets a Rollout's replicas, through `scale` as field manager `somebody-else`. It is not listed as a
+    /// write.
+    pub fn set_replicas(&self, namespace: &str, name: &str, replicas: u32) {
         let patch = json!({"spec": {"replicas": replicas}}).to_string();
         let writer = Writer {
             manager: "somebody-else",
@@ -271,9 +272,9 @@ impl Kubernetes {
         };
         let place = place(&ROLLOUTS, namespace, name);
         let change = Change::MergePatch(patch.as_bytes());
-        lock(&self.shared.store)
-            .change_scale(place, change, writer)
-            .is_ok()
+        let mut store = lock(&self.shared.store);
+        // A Rollout that is not there cannot be written to, by somebody else neither.
+        store.change_scale(place, change, writer).ok();
     }
 
     /// The data of a `ConfigMap`; `None` where there is none of that name.

@@ -39,10 +39,9 @@ impl Queues {
         }
     }
 
-    /// Creates an empty queue, or leaves the one of that name as it is. Returns its URL.
-    pub fn create(&self, name: &str) -> String {
+    /// Creates an empty queue, or leaves the one of that name as it is.
+    pub fn create(&self, name: &str) {
         self.create_with(name, &BTreeMap::new());
-        self.url(name)
     }
 
     /// `http://127.0.0.1:PORT/ACCOUNT/NAME`, whether or not the queue exists.
@@ -61,19 +60,14 @@ impl Queues {
         });
     }
 
-    /// Takes up to `count` visible messages in flight, where they stay until [`Queues::finish`]. Returns how many.
-    pub fn receive(&self, name: &str, count: usize) -> usize {
-        self.with(name, |queue| queue.receive(count, Timestamp::MAX).len())
-            .unwrap_or(0)
+    /// Takes up to `count` visible messages in flight, where they stay until [`Queues::finish`].
+    pub fn receive(&self, name: &str, count: usize) {
+        self.with(name, |queue| queue.receive(count, Timestamp::MAX));
     }
 
-    /// Deletes up to `count` messages in flight, those without a visibility timeout first. Returns how many.
-    pub fn finish(&self, name: &str, count: usize) -> usize {
-        let finish = |queue: &mut Queue| {
-            let finished = (0..count).map_while(|_| queue.in_flight.pop_last());
-            finished.count()
-        };
-        self.with(name, finish).unwrap_or(0)
+    /// Deletes up to `count` messages in flight, those without a visibility timeout first.
+    pub fn finish(&self, name: &str, count: usize) {
+        self.with(name, |queue| queue.finish(count));
     }
 
     /// Reports these counts, whatever the messages say, until [`Queues::clear_counts`]; creates the queue if there is none.
@@ -268,6 +262,12 @@ impl Queue {
         self.visible.retain(|message| message.id != id);
     }
 
+    fn finish(&mut self, count: usize) {
+        for _ in 0..count.min(self.in_flight.len()) {
+            self.in_flight.pop_last();
+        }
+    }
+
     pub(super) fn purge(&mut self) {
         self.visible.clear();
         self.in_flight.clear();
@@ -330,9 +330,9 @@ mod tests {
     fn the_handle_moves_and_finishes_messages() {
         let queues = Queues::new("http://127.0.0.1:1".to_owned(), "123456789012".to_owned());
         queues.send("orders", 5);
-        assert_eq!(queues.receive("orders", 3), 3);
+        queues.receive("orders", 3);
         assert_eq!(queues.counts("orders"), counts(2, 3, 0));
-        assert_eq!(queues.finish("orders", 10), 3);
+        queues.finish("orders", 10);
         assert_eq!(queues.counts("orders"), counts(2, 0, 0));
         queues.set_counts("orders", 7, 8, 9);
         assert_eq!(queues.counts("orders"), counts(7, 8, 9));

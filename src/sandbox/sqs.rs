@@ -321,7 +321,11 @@ impl Call<'_> {
         ] {
             attributes.insert(name.to_owned(), Value::String(value));
         }
-        if self.name.ends_with(".fifo") {
+        if self
+            .name
+            .rsplit_once('.')
+            .is_some_and(|(_, suffix)| suffix == "fifo")
+        {
             attributes.insert("FifoQueue".to_owned(), json!("true"));
         }
         attributes

@@ -266,10 +266,10 @@ pub(super) fn assumed(role_arn: &str, session: &str, expires: Timestamp) -> Opti
 /// The elements of an object, in order.
 fn xml(value: &Value) -> String {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| format!("<{name}>{}</{name}>", xml(value)))
-            .collect(),
+        Value::Object(fields) => {
+            let element = |(name, value)| format!("<{name}>{}</{name}>", xml(value));
+            fields.iter().map(element).collect::<Vec<String>>().concat()
+        }
         Value::String(text) => text
             .replace('&', "&amp;")
             .replace('<', "&lt;")

@@ -153,11 +153,14 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(document: &Value, patch: &Value, expected: Result<Value, PatchError>) {
-        assert_eq!(json_patch(document, patch.to_string().as_bytes()), expected);
+    fn check(document: &Value, patch: &Value, expected: &Result<Value, PatchError>) {
+        assert_eq!(
+            &json_patch(document, patch.to_string().as_bytes()),
+            expected
+        );
     }
 
-    const REFUSED: Result<Value, PatchError> = Err(PatchError::DoesNotApply);
+    static REFUSED: Result<Value, PatchError> = Err(PatchError::DoesNotApply);
 
     #[test]
     fn operations_apply_in_order() {
@@ -171,7 +174,7 @@ mod tests {
                 {"op": "add", "path": "/list/-", "value": 3},
                 {"op": "remove", "path": "/list/0"},
             ]),
-            Ok(json!({"a": 2, "b": {"c": null}, "list": [9, 2, 3]})),
+            &Ok(json!({"a": 2, "b": {"c": null}, "list": [9, 2, 3]})),
         );
     }
 
@@ -183,7 +186,7 @@ mod tests {
                 {"op": "test", "path": "/a~1b/c~0d", "value": 1},
                 {"op": "replace", "path": "/a~1b/~01", "value": 3},
             ]),
-            Ok(json!({"a/b": {"c~d": 1, "~1": 3}})),
+            &Ok(json!({"a/b": {"c~d": 1, "~1": 3}})),
         );
     }
 
@@ -194,16 +197,16 @@ mod tests {
         check(
             &at_zero,
             &test("/spec/replicas", Value::Null),
-            Ok(at_zero.clone()),
+            &Ok(at_zero.clone()),
         );
-        check(&at_zero, &test("/spec/replicas", json!(0)), REFUSED);
-        check(&at_zero, &test("/data/key", Value::Null), REFUSED);
+        check(&at_zero, &test("/spec/replicas", json!(0)), &REFUSED);
+        check(&at_zero, &test("/data/key", Value::Null), &REFUSED);
         check(
             &json!({"spec": 1}),
             &test("/spec/replicas", Value::Null),
             REFUSED,
         );
-        check(&json!({"a": 1}), &test("/a", Value::Null), REFUSED);
+        check(&json!({"a": 1}), &test("/a", Value::Null), &REFUSED);
     }
 
     #[test]
@@ -218,13 +221,13 @@ mod tests {
             json!([{"op": "move", "path": "/a", "from": "/list"}]),
             json!([{"op": "test", "path": "a", "value": 1}]),
         ] {
-            check(&document, &patch, REFUSED);
+            check(&document, &patch, &REFUSED);
         }
-        check(&document, &json!({"a": 1}), Err(PatchError::Malformed));
+        check(&document, &json!({"a": 1}), &Err(PatchError::Malformed));
         check(
             &document,
             &json!([{"op": "add", "path": "/x"}]),
-            Err(PatchError::Malformed),
+            &Err(PatchError::Malformed),
         );
     }
 
