@@ -13,21 +13,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use access::Connection;
 use certificate::Certificate;
 use eks::{Cluster, Eks};
 use kubernetes::{Kubernetes, Setup};
 use queues::Queues;
 use server::{Reply, Running};
-use signature::{Credential, Credentials};
+use signature::Credentials;
 use sts::Sts;
 
+mod access;
 pub mod authenticator;
 mod certificate;
 pub mod eks;
@@ -149,7 +149,8 @@ impl Sandbox {
             .ok_or_else(|| io::Error::other("the account cannot be part of an ARN"))?;
         let endpoint = format!("https://{}", api.address);
         let admin_token = format!("sandbox-admin-{}", random_id());
-        let environment = environment(&region, &credential, [&sqs, &sts, &eks]);
+        let addresses = [sqs.address, sts.address, eks.address];
+        let environment = access::environment(&region, &credential, addresses);
         let connection = Connection {
             endpoint: &endpoint,
             authority_pem: &certificate.authority_pem,
@@ -157,7 +158,7 @@ impl Sandbox {
             region: &region,
             admin_token: &admin_token,
         };
-        let kubeconfig = kubeconfig(connection, &environment);
+        let kubeconfig = access::kubeconfig(connection, &environment);
         let description = Eks::new(Cluster {
             name: &cluster,
             region: &region,
@@ -334,89 +335,6 @@ impl Bound {
         };
         server::serve(self.listener, None, handler)
     }
-}
-
-fn environment(
-    region: &str,
-    credential: &Credential,
-    [sqs, sts, eks]: [&Bound; 3],
-) -> BTreeMap<String, String> {
-    let address = |bound: &Bound| format!("http://{}", bound.address);
-    [
-        ("AWS_REGION", region.to_owned()),
-        ("AWS_ACCESS_KEY_ID", credential.access_key.clone()),
-        ("AWS_SECRET_ACCESS_KEY", credential.secret.clone()),
-        ("AWS_SESSION_TOKEN", credential.token.clone()),
-        ("AWS_ENDPOINT_URL_SQS", address(sqs)),
-        ("AWS_ENDPOINT_URL_STS", address(sts)),
-        ("AWS_ENDPOINT_URL_EKS", address(eks)),
-        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
-}
-
-/// What a kubeconfig needs besides the environment.
-#[derive(Clone, Copy)]
-struct Connection<'a> {
-    endpoint: &'a str,
-    authority_pem: &'a str,
-    cluster: &'a str,
-    region: &'a str,
-    admin_token: &'a str,
-}
-
-/// JSON strings are YAML strings, so every value is quoted by `serde_json`.
-fn kubeconfig(connection: Connection<'_>, environment: &BTreeMap<String, String>) -> String {
-    let Connection {
-        endpoint,
-        authority_pem,
-        cluster,
-        region,
-        admin_token,
-    } = connection;
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let variable = |(name, value): (&String, &String)| {
-        format!("      - {{name: {name}, value: {}}}\n", quoted(value))
-    };
-    let variables = environment
-        .iter()
-        .map(variable)
-        .collect::<Vec<String>>()
-        .concat();
-    format!(
-        "apiVersion: v1
-kind: Config
-current-context: outrigger
-clusters:
-- name: sandbox
-  cluster:
-    server: {endpoint}
-    certificate-authority-data: {authority}
-contexts:
-- name: outrigger
-  context: {{cluster: sandbox, user: outrigger}}
-- name: admin
-  context: {{cluster: sandbox, user: admin}}
-users:
-- name: outrigger
-  user:
-    exec:
-      apiVersion: client.authentication.k8s.io/v1
-      interactiveMode: Never
-      command: outrigger
-      args: [token, --cluster, {cluster}, --region, {region}]
-      env:
-{variables}- name: admin
-  user:
-    token: {admin}
-",
-        authority = STANDARD.encode(authority_pem),
-        cluster = quoted(cluster),
-        region = quoted(region),
-        admin = quoted(admin_token),
-    )
 }
 
 fn partition(region: &str) -> &'static str {

@@ -68,6 +68,8 @@ pub(super) struct Shared {
     store: Mutex<Store>,
     faults: Mutex<Vec<FaultRule>>,
     sessions: Mutex<HashMap<String, (User, Timestamp)>>,
+    /// Held while STS is asked.
+    asking: tokio::sync::Mutex<()>,
     /// Canonical role ARN to groups.
     access: Mutex<HashMap<String, Vec<String>>>,
     last_refusal: Mutex<Option<Refusal>>,
@@ -135,6 +137,7 @@ impl Kubernetes {
             store: Mutex::default(),
             faults: Mutex::default(),
             sessions: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             access: Mutex::default(),
             last_refusal: Mutex::default(),
         };

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
@@ -120,8 +122,7 @@ fn token(sandbox: &Sandbox, cluster: &str) -> String {
     let host = "sts.ap-northeast-1.amazonaws.com";
     signed.headers = vec![("host", host.to_owned())];
     let target = signed.header("x-k8s-aws-id", cluster).presigned_target();
-    let url =
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("https://{host}{target}"));
+    let url = URL_SAFE_NO_PAD.encode(format!("https://{host}{target}"));
     format!("k8s-aws-v1.{url}")
 }
 

@@ -68,7 +68,7 @@ pub(super) fn answer_to(
         return Ok(server::json(200, &document));
     }
     if path == ACCESS_REVIEWS && request.method() == Method::POST {
-        return access_review(shared, user, request.body());
+        return access_review(shared, user, request);
     }
     let Some(target) = Target::parse(path) else {
         return Ok(no_such_page());
@@ -116,7 +116,7 @@ fn route(
             (&Method::GET, _) if options.watch => Err(method_not_allowed()),
             (&Method::GET, namespace) => Ok((200, store.list(resource, namespace))),
             (&Method::POST, Some(namespace)) => {
-                let manifest = manifest(body)?;
+                let manifest = manifest(request)?;
                 let name = created_name(&manifest);
                 let place = Place {
                     resource,
@@ -202,8 +202,13 @@ fn patch(request: &Request<Bytes>) -> Result<Change<'_>, Failure> {
     }
 }
 
-fn manifest(body: &[u8]) -> Result<Value, Failure> {
-    let manifest: Option<Value> = serde_json::from_slice(body).ok();
+fn manifest(request: &Request<Bytes>) -> Result<Value, Failure> {
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    // What kubectl creates built-in kinds with.
+    if kind.is_some_and(|kind| kind == "application/vnd.kubernetes.protobuf") {
+        return Err(Failure::media_type("application/json"));
+    }
+    let manifest: Option<Value> = serde_json::from_slice(request.body()).ok();
     let manifest = manifest.filter(Value::is_object);
     manifest.ok_or_else(|| Failure::bad_request("the body is not a JSON object"))
 }
@@ -264,8 +269,12 @@ fn forbidden(user: &User, namespace: Option<&str>, wish: Wish<'_>) -> String {
 }
 
 /// `kubectl auth can-i`.
-fn access_review(shared: &Shared, user: &User, body: &[u8]) -> Result<Response, Failure> {
-    let mut review = manifest(body)?;
+fn access_review(
+    shared: &Shared,
+    user: &User,
+    request: &Request<Bytes>,
+) -> Result<Response, Failure> {
+    let mut review = manifest(request)?;
     let attributes = review
         .pointer("/spec/resourceAttributes")
         .cloned()

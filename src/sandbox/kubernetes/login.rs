@@ -52,10 +52,12 @@ pub(super) async fn authenticate(
             groups: vec![MASTERS.to_owned()],
         });
     }
-    let known = lock(&shared.sessions).get(token).cloned();
-    if let Some((user, until)) = known
-        && now < until
-    {
+    if let Some(user) = known(shared, token, now) {
+        return Ok(user);
+    }
+    // One question to STS at a time, so that a burst of requests with a new token asks once.
+    let _asking = shared.asking.lock().await;
+    if let Some(user) = known(shared, token, now) {
         return Ok(user);
     }
     let presigned = authenticator::check(token, &shared.region, now)?;
@@ -73,6 +75,12 @@ pub(super) async fn authenticate(
     let until = now.checked_add(SESSION_LIFE).unwrap_or(now);
     sessions.insert(token.to_owned(), (user.clone(), until));
     Ok(user)
+}
+
+fn known(shared: &Shared, token: &str, now: Timestamp) -> Option<User> {
+    let sessions = lock(&shared.sessions);
+    let (user, until) = sessions.get(token)?;
+    (now < *until).then(|| user.clone())
 }
 
 async fn ask_sts(shared: &Shared, presigned: &PresignedUrl) -> Result<(u16, String), Refusal> {

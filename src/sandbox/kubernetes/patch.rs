@@ -204,7 +204,7 @@ mod tests {
         check(
             &json!({"spec": 1}),
             &test("/spec/replicas", Value::Null),
-            REFUSED,
+            &REFUSED,
         );
         check(&json!({"a": 1}), &test("/a", Value::Null), &REFUSED);
     }

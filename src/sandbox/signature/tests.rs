@@ -191,3 +191,38 @@ fn a_presigned_query_lives_fifteen_minutes() {
         .insert("x-k8s-aws-id", "other".parse().unwrap());
     assert_eq!(verify(&other_cluster, 0), Err(SignatureError::Mismatch));
 }
+
+/// A token as `aws eks get-token` makes it, with a session token full of characters that need encoding.
+#[test]
+fn a_query_presigned_by_the_aws_cli_is_verified() {
+    let target = "/?Action=GetCallerIdentity\
+        &Version=2011-06-15\
+        &X-Amz-Algorithm=AWS4-HMAC-SHA256\
+        &X-Amz-Credential=ASIDEXAMPLE%2F20260102%2Feu-west-1%2Fsts%2Faws4_request\
+        &X-Amz-Date=20260102T030405Z\
+        &X-Amz-Expires=60\
+        &X-Amz-SignedHeaders=host%3Bx-k8s-aws-id\
+        &X-Amz-Security-Token=FwoGZXIvYXdzEXAMPLE%2F%2F%2F%2F%2F%2F%2F%2F%2F%2FwEaDGZha2UrdG9rZW4%2Fbm90%2BcmVhbA%3D%3D\
+        &X-Amz-Signature=c4d63397ef4978e3a6b5047c01064e5391e03d64e39156d9c2b0e6ebf15b4379";
+    let request = Request::get(target)
+        .header("host", "sts.eu-west-1.amazonaws.com")
+        .header("x-k8s-aws-id", "orders-prod")
+        .body(Bytes::new())
+        .unwrap();
+    let credentials = Credentials::default();
+    credentials.add(Credential {
+        access_key: "ASIDEXAMPLE".to_owned(),
+        secret: "Zm9v/bmFy+ZXhhbXBsZS1ub3QtYS1yZWFsLWtleQ".to_owned(),
+        token: "FwoGZXIvYXdzEXAMPLE//////////wEaDGZha2UrdG9rZW4/bm90+cmVhbA==".to_owned(),
+        ..testing::credential()
+    });
+    let scope = Scope {
+        region: "eu-west-1",
+        service: "sts",
+    };
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    assert_eq!(
+        verify_query(&request, scope, &credentials, now),
+        Ok(known())
+    );
+}
