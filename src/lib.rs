@@ -1,5 +1,7 @@
 //! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod decide;
 pub mod document;

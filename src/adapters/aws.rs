@@ -39,6 +39,12 @@ impl Aws {
         }
     }
 
+    /// The region of the environment or profile.
+    #[must_use]
+    pub fn region(&self) -> Option<String> {
+        self.own.region().map(ToString::to_string)
+    }
+
     /// The configuration for an identity in a region.
     pub async fn config(&self, identity: &Identity, region: &str) -> SdkConfig {
         let key = (identity.clone(), region.to_owned());

@@ -1,0 +1,34 @@
+//! `outrigger decide`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Failure, hinted, print, read_input};
+use crate::record::{Record, decision_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The record, or a line of the function's log that holds one; `-` reads standard input.
+    #[arg(short, long = "file", value_name = "FILE|-", default_value = "-")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let bytes = read_input(&arguments.file)?;
+    let record = Record::parse(&bytes).map_err(|problems| {
+        let lines: Vec<String> = problems
+            .list
+            .iter()
+            .map(|problem| match problem.position {
+                Some(position) => format!("\n  {position}: {problem}"),
+                None => format!("\n  {problem}"),
+            })
+            .collect();
+        hinted(
+            format!("`{}` is not a record of a decision:{}", arguments.file.display(), lines.concat()),
+            "give one JSON object on standard input: a line of the function's log, or what stands there under `record`",
+        )
+    })?;
+    print(&format!("{}\n", decision_json(&record.decide())))?;
+    Ok(ExitCode::SUCCESS)
+}
