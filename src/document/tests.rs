@@ -122,7 +122,8 @@ fn expansion_without_end_is_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let below = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
+        let items = vec![below; 10].join(", ");
+        bomb = format!("{bomb}a{level}: &a{level} [{items}]\n");
     }
     assert!(
         refused(bomb.as_bytes())

@@ -36,9 +36,16 @@ fn read_text(text: &str) -> Configuration {
 /// One ScaledObject with the given spec lines and the given trigger metadata lines.
 fn object(spec: &str, metadata: &str) -> String {
     let indent = |text: &str, by: &str| {
-        text.lines()
-            .map(|line| format!("{by}{line}\n"))
-            .collect::<String>()
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| {
+                format!(
+                    "{by}{line}
+"
+                )
+            })
+            .collect();
+        lines.concat()
     };
     format!(
         "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: worker}}\nspec:\n  scaleTargetRef: {{name: worker}}\n{}  \

@@ -216,7 +216,7 @@ async fn pass<'t>(
         servers,
         configuration,
         seconds,
-        Some(Duration::from_secs(60)),
+        Some(Duration::from_mins(1)),
         false,
     )
     .await
