@@ -86,7 +86,7 @@ impl Aws {
     ) -> Result<Credentials, Fault> {
         let config = self.config(identity, region).await;
         let who = match identity {
-            Identity::Function => "the function's own role".to_owned(),
+            Identity::Function => "this process".to_owned(),
             Identity::Role { arn, .. } => format!("the role `{arn}`"),
         };
         let Some(provider) = config.credentials_provider() else {

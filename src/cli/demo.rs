@@ -24,8 +24,26 @@ pub(crate) struct Arguments {
 }
 
 /// Exit code 0 only when everything that the story promises was seen in the endpoints' own state.
+/// Interrupted, it ends the function and removes its folder before it goes.
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     crate::lambda::install_crypto();
+    let (stage, complete) = tokio::select! {
+        result = perform() => result?,
+        () = interrupted() => return Ok(ExitCode::from(1)),
+    };
+    if arguments.keep {
+        print(&stage.invitation()?)?;
+        interrupted().await;
+    }
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// Plays the story; returns the stage, still up, and whether everything was seen.
+async fn perform() -> Result<(Stage, bool), Failure> {
     let mut stage = Stage::set().await?;
     print(&stage.introduction())?;
     let verdicts = story::tell(&mut stage).await?;
@@ -40,14 +58,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         text += &stage.log_excerpt(40);
     }
     print(&text)?;
-    if arguments.keep {
-        print(&stage.invitation()?)?;
-        // Until the person has had enough; without a terminal to press it on, until the process is ended.
-        let _ended = tokio::signal::ctrl_c().await.is_ok();
+    Ok((stage, complete))
+}
+
+/// Until Ctrl-C or a request to end.
+async fn interrupted() {
+    let mut terminated =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminated {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ended = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
-    Ok(if complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
 }
