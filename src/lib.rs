@@ -1,4 +1,21 @@
-//! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues.
+//! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues, from outside the cluster.
+//!
+//! One invocation is one pass: [`wake`] says why and for which targets, [`manifest`] which targets there are, [`pass`]
+//! observes each through its [`ports`], asks [`decide`] and acts, [`report`] says what happened. `lambda` serves
+//! invocations, `cli` is the tool for people, `adapters` reach the outside systems, and `sandbox` plays those systems for
+//! the demo, the tests and the benchmarks.
+//!
+//! # Invariants
+//!
+//! - A failed or missing reading is never a zero, and an error never scales in; only the configured bounds correct a
+//!   count without a reading.
+//! - The modules without a feature are pure: they take data and return data. No clock, environment, log or network.
+//!   (`log` and `clock` are the two exceptions, and nothing pure uses them.)
+//! - `now` is a parameter. Only `clock` asks for it.
+//! - Only [`pass`] calls the ports. State is written before the count, each under a condition; a lost race is given up.
+//! - A pass over a world in which nothing changed writes nothing.
+//! - Nothing here can change a pod template, receive a message or read a Secret.
+//! - No log of another library is ever written.
 
 #[cfg(feature = "cli")]
 pub mod cli;
