@@ -6,6 +6,7 @@
 mod activity;
 mod demand;
 mod explain;
+mod limit;
 mod reason;
 mod window;
 
@@ -17,7 +18,8 @@ use crate::state::{ScaleEvent, State};
 pub use reason::{Limit, Reason};
 
 use activity::Rest;
-use demand::Demand;
+use demand::{Demand, Leading, Range};
+use window::Extreme;
 
 /// Zero needs empty readings at least this far apart, whatever the cooldown: SQS counts may lag by a minute.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
@@ -114,6 +116,8 @@ struct Running {
     count: u32,
     reason: Reason,
     limited_by: Vec<Limit>,
+    /// On its way to zero or idle, where a count below the minimum is within bounds.
+    resting: bool,
 }
 
 impl Running {
@@ -122,6 +126,7 @@ impl Running {
             count,
             reason,
             limited_by: Vec::new(),
+            resting: false,
         }
     }
 
@@ -149,37 +154,40 @@ pub fn decide(
     let mut warnings = Vec::new();
     let mut memory = match state {
         Some(state) => settled(clamped(state, now, &mut warnings), current, now),
-        None => State {
-            in_window: window::enter_maximum(&[], current, policy.scale_in_window_seconds, now),
-            ..State::new(now)
-        },
+        None => State::new(now),
     };
-
-    let demand = Demand::of(policy, &observation.readings, current);
-    let running = if let Some(count) = policy.pause.replicas {
-        activity::forget(&mut memory);
-        remember_wanted(&mut memory, policy, current, now);
-        Running::new(count, Reason::PausedReplicas)
-    } else if policy.pause.all {
-        activity::forget(&mut memory);
-        remember_wanted(&mut memory, policy, current, now);
-        Running::new(current, Reason::Paused)
-    } else {
-        activity::remember(&mut memory, &demand, now);
-        let mut running = wanted(policy, &demand, current);
-        let rest = activity::rest(policy, &demand, &memory, current, now);
-        let wanted_count = if demand.failed > 0 {
-            running.count.max(current)
-        } else {
-            running.count
+    if state.is_none() {
+        let seed = Range {
+            out: current,
+            scale_in: current,
         };
-        limit_scale_in(&mut running, policy, &memory, current, now);
-        remember_wanted(&mut memory, policy, wanted_count, now);
-        to_rest(&mut running, policy, rest, current);
+        remember_wanted(&mut memory, policy, Some(seed), current, now);
+    }
+
+    let (demand, running) = if policy.pause.all || policy.pause.replicas.is_some() {
+        activity::forget(&mut memory);
+        remember_scale_in(&mut memory, policy, current, now);
+        memory.out_window.clear();
+        let demand = Demand::of(policy, &observation.readings, &memory, current);
+        let running = match policy.pause.replicas {
+            Some(count) => Running::new(count, Reason::PausedReplicas),
+            None => Running::new(current, Reason::Paused),
+        };
+        (demand, running)
+    } else {
+        demand::count_failures(policy, &observation.readings, &mut memory);
+        let demand = Demand::of(policy, &observation.readings, &memory, current);
+        activity::remember(&mut memory, &demand, now);
+        let rest = activity::rest(policy, &demand, &memory, current, now);
+        let (mut running, range) = wanted(policy, &demand, current);
+        stabilize(&mut running, range, policy, &memory, current, now);
+        limit_rate(&mut running, policy, &memory, current, now);
+        remember_wanted(&mut memory, policy, range, current, now);
+        to_rest(&mut running, policy, rest, &memory, current, now);
         within_bounds(&mut running, policy, &demand, &memory, current);
         within_pause(&mut running, policy, current);
         rollout_gate(&mut running, policy, observation.workload.rollout, current);
-        running
+        (demand, running)
     };
 
     if running.count != current {
@@ -194,6 +202,7 @@ pub fn decide(
         count: to,
         reason,
         limited_by,
+        resting: _,
     } = running;
     Decision {
         from: current,
@@ -206,11 +215,11 @@ pub fn decide(
     }
 }
 
-/// Rules 3 and 5: the count that the readings ask for.
-fn wanted(policy: &Policy, demand: &Demand, current: u32) -> Running {
+/// Rules 3 and 5: the counts that the readings ask for. Without a range nothing is asked for, and the count stays.
+fn wanted(policy: &Policy, demand: &Demand, current: u32) -> (Running, Option<Range>) {
     let bounds = policy.bounds;
-    let Some(raw) = demand.raw else {
-        return Running::new(current, Reason::ReadingFailed);
+    let Some(raw) = demand.range else {
+        return (Running::new(current, Reason::ReadingFailed), None);
     };
     if current < bounds.active_min() && demand.active != Some(true) {
         // Asleep: only activity wakes it, and a failed reading is not activity.
@@ -219,69 +228,172 @@ fn wanted(policy: &Policy, demand: &Demand, current: u32) -> Running {
         } else {
             Reason::Inactive
         };
-        return Running::new(current, reason);
+        return (Running::new(current, reason), None);
     }
-    let count = raw.clamp(bounds.active_min(), bounds.max());
-    let mut running = Running::new(
-        count,
-        match demand.within_tolerance {
-            _ if count != current && bounds.rest() == Some(current) => Reason::Activated,
-            _ if count != current => Reason::QueueDepth,
-            true => Reason::WithinTolerance,
-            false => Reason::Steady,
-        },
-    );
-    if raw > bounds.max() {
+    let within = |count: u32| count.clamp(bounds.active_min(), bounds.max());
+    let mut range = Range {
+        out: within(raw.out),
+        scale_in: within(raw.scale_in),
+    };
+    let count = range.nearest(current);
+    let reason = match (demand.leading, demand.within_tolerance) {
+        (Leading::Fallback, _) => Reason::Fallback,
+        _ if count != current && bounds.rest() == Some(current) => Reason::Activated,
+        _ if count != current => Reason::QueueDepth,
+        (_, true) => Reason::WithinTolerance,
+        (_, false) => Reason::Steady,
+    };
+    let mut running = Running::new(count, reason);
+    if raw.out > bounds.max() {
         running.limited_by.push(Limit::MaxReplicaCount);
-    } else if raw < bounds.min() {
+    } else if raw.scale_in < bounds.min() {
         running.limited_by.push(Limit::MinReplicaCount);
     }
-    if demand.failed > 0 && count < current {
-        running.limit(current, Reason::ReadingFailed, Limit::FailedReading);
+    if demand.failed > 0 {
+        // Whatever is configured: an error never scales in.
+        range.scale_in = range.scale_in.max(current);
+        if count < current {
+            running.limit(current, Reason::ReadingFailed, Limit::FailedReading);
+        }
     }
-    running
+    (running, Some(range))
 }
 
-/// Rule 6: scale-in waits for the highest wanted count of the window.
-fn limit_scale_in(
+/// Rule 6, the windows: the current count, moved into what was wanted at every moment of them.
+fn stabilize(
+    running: &mut Running,
+    range: Option<Range>,
+    policy: &Policy,
+    memory: &State,
+    current: u32,
+    now: Timestamp,
+) {
+    let Some(Range { out, scale_in }) = range else {
+        return;
+    };
+    let lowest = window::lowest(&memory.out_window, policy.scale_out.window_seconds, now)
+        .map_or(out, |lowest| lowest.min(out));
+    let highest = window::highest(&memory.in_window, policy.scale_in.window_seconds, now)
+        .map_or(scale_in, |highest| highest.max(scale_in));
+    let mut count = Range {
+        out: lowest,
+        scale_in: highest,
+    }
+    .nearest(current);
+    if current < policy.bounds.active_min() {
+        // Waking is a rule of its own: the window smooths what comes after.
+        count = count.max(policy.bounds.active_min());
+    }
+    if count < running.count {
+        running.limit(count, Reason::ScaleOutWindow, Limit::ScaleOutWindow);
+    } else if count > running.count {
+        running.limit(count, Reason::ScaleInWindow, Limit::ScaleInWindow);
+    }
+}
+
+/// Rule 6, the rates.
+fn limit_rate(
     running: &mut Running,
     policy: &Policy,
     memory: &State,
     current: u32,
     now: Timestamp,
 ) {
-    let highest =
-        window::highest(&memory.in_window, policy.scale_in_window_seconds, now).unwrap_or(0);
-    let held = highest.min(current);
-    if running.count < held {
-        running.limit(held, Reason::ScaleInWindow, Limit::ScaleInWindow);
+    if running.count > current {
+        let Some(mut allowed) =
+            limit::highest_allowed(&policy.scale_out, &memory.events, current, now)
+        else {
+            return;
+        };
+        if current < policy.bounds.active_min() {
+            // A share of nothing is nothing, so a percentage alone could never wake a workload.
+            allowed = allowed.max(policy.bounds.active_min());
+        }
+        if running.count > allowed {
+            running.limit(allowed, Reason::ScaleOutLimit, Limit::ScaleOutPolicies);
+        }
+    } else if running.count < current {
+        let allowed = limit::lowest_allowed(&policy.scale_in, &memory.events, current, now);
+        if let Some(allowed) = allowed.filter(|allowed| running.count < *allowed) {
+            running.limit(allowed, Reason::ScaleInLimit, Limit::ScaleInPolicies);
+        }
     }
 }
 
-fn remember_wanted(memory: &mut State, policy: &Policy, wanted: u32, now: Timestamp) {
-    memory.in_window = window::enter_maximum(
+/// Enters what was wanted into the windows; what nobody could see, as the current count.
+fn remember_wanted(
+    memory: &mut State,
+    policy: &Policy,
+    range: Option<Range>,
+    current: u32,
+    now: Timestamp,
+) {
+    remember_scale_in(
+        memory,
+        policy,
+        range.map_or(current, |range| range.scale_in),
+        now,
+    );
+    memory.out_window = match range {
+        Some(range) => window::enter(
+            Extreme::Lowest,
+            &memory.out_window,
+            range.out,
+            policy.scale_out.window_seconds,
+            now,
+        ),
+        None if current < policy.bounds.active_min() => Vec::new(),
+        None => window::enter(
+            Extreme::Lowest,
+            &memory.out_window,
+            current,
+            policy.scale_out.window_seconds,
+            now,
+        ),
+    };
+}
+
+fn remember_scale_in(memory: &mut State, policy: &Policy, wanted: u32, now: Timestamp) {
+    memory.in_window = window::enter(
+        Extreme::Highest,
         &memory.in_window,
         wanted,
-        policy.scale_in_window_seconds,
+        policy.scale_in.window_seconds,
         now,
     );
 }
 
-/// Rule 7: to zero or idle once the workload has been inactive for long enough.
-fn to_rest(running: &mut Running, policy: &Policy, rest: Rest, current: u32) {
+/// Rule 7: to zero or idle once the workload has been inactive for long enough, along the scale-in policies.
+fn to_rest(
+    running: &mut Running,
+    policy: &Policy,
+    rest: Rest,
+    memory: &State,
+    current: u32,
+    now: Timestamp,
+) {
     match rest {
         Rest::Active => {}
         Rest::Allowed(count) => {
-            if running.count > count {
-                running.set(
-                    count,
-                    if count == 0 {
-                        Reason::ScaledToZero
-                    } else {
-                        Reason::ScaledToIdle
-                    },
-                );
-                running.limited_by.clear();
+            if running.count <= count {
+                return;
+            }
+            running.limited_by.clear();
+            running.resting = true;
+            let allowed = limit::lowest_allowed(&policy.scale_in, &memory.events, current, now);
+            let next = allowed.map_or(count, |allowed| allowed.max(count));
+            if next >= policy.bounds.active_min() && next > count {
+                running.limit(next, Reason::ScaleInLimit, Limit::ScaleInPolicies);
+                return;
+            }
+            let reason = if count == 0 {
+                Reason::ScaledToZero
+            } else {
+                Reason::ScaledToIdle
+            };
+            running.set(next, reason);
+            if next > count {
+                running.limited_by.push(Limit::ScaleInPolicies);
             }
         }
         Rest::CoolingDown(count) => {
@@ -308,7 +420,7 @@ fn within_bounds(
     let (min, max) = (bounds.min(), bounds.max());
     // A reading that failed says nothing about activity, so the last known one decides.
     let inactive = !demand.active.unwrap_or(memory.active);
-    let resting = inactive && Some(running.count) == bounds.rest();
+    let resting = running.resting || (inactive && Some(running.count) == bounds.rest());
     if running.count > max {
         running.set(max, Reason::AboveMax);
     } else if running.count < min && !resting {
@@ -318,7 +430,7 @@ fn within_bounds(
     } else if current < min
         && running.count == min
         && running.reason == Reason::QueueDepth
-        && demand.raw.is_some_and(|raw| raw <= min)
+        && demand.range.is_some_and(|range| range.out <= min)
     {
         running.reason = Reason::BelowMin;
     }
@@ -414,5 +526,7 @@ fn settled(mut state: State, current: u32, now: Timestamp) -> State {
     state
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;

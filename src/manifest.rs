@@ -5,6 +5,7 @@
 //! What is read from each field, and what is refused, follows KEDA 2.20 except where `DESIGN` says otherwise, on purpose.
 
 mod authentication;
+mod behavior;
 mod scaled_object;
 mod trigger;
 

@@ -24,10 +24,12 @@ pub struct Policy {
     pub initial_cooldown_seconds: u32,
     /// When the ScaledObject was created, if its metadata says so.
     pub created: Option<Timestamp>,
-    /// The dead band around the current count.
-    pub tolerance: Tolerance,
-    /// Seconds that scale-in waits for the highest wanted count.
-    pub scale_in_window_seconds: u32,
+    /// How the count may rise.
+    pub scale_out: ScalingRules,
+    /// How it may fall.
+    pub scale_in: ScalingRules,
+    /// What to do when readings keep failing; `None` holds the count.
+    pub fallback: Option<Fallback>,
     /// What a person has switched off.
     pub pause: Pause,
     /// `autoscaling.keda.sh/force-activation`: treat the workload as active whatever is read.
@@ -77,21 +79,104 @@ impl ReplicaBounds {
     }
 }
 
-/// The dead band, in billionths of the current capacity: no change while `1 - scale_in <= value / (target * replicas) <= 1 + scale_out`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tolerance {
-    /// Above the current capacity.
-    pub scale_out_billionths: u64,
-    /// Below the current capacity.
-    pub scale_in_billionths: u64,
+/// One direction of `advanced.horizontalPodAutoscalerConfig.behavior`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScalingRules {
+    /// Seconds of wanted counts that are respected, 0 to 3600.
+    pub window_seconds: u32,
+    /// Which of the policies counts; `None` when nothing limits the rate, as without a `behavior` block.
+    pub select: Option<SelectPolicy>,
+    /// How much may change in which time.
+    pub policies: Vec<RatePolicy>,
+    /// No change while `value / (target * replicas)` differs from 1 by no more than this many billionths.
+    pub tolerance_billionths: u64,
 }
 
-impl Tolerance {
-    /// 0.1 both ways, the Kubernetes controller's default.
-    pub const DEFAULT: Self = Self {
-        scale_out_billionths: 100_000_000,
-        scale_in_billionths: 100_000_000,
+/// The dead band both ways unless set: 0.1, the Kubernetes controller's default.
+pub const DEFAULT_TOLERANCE_BILLIONTHS: u64 = 100_000_000;
+
+impl ScalingRules {
+    /// Scale-out without a `behavior` block: at once.
+    pub const SCALE_OUT: Self = Self {
+        window_seconds: 0,
+        select: None,
+        policies: Vec::new(),
+        tolerance_billionths: DEFAULT_TOLERANCE_BILLIONTHS,
     };
+
+    /// Scale-in without a `behavior` block: after the window.
+    pub const SCALE_IN: Self = Self {
+        window_seconds: DEFAULT_SCALE_IN_WINDOW_SECONDS,
+        select: None,
+        policies: Vec::new(),
+        tolerance_billionths: DEFAULT_TOLERANCE_BILLIONTHS,
+    };
+}
+
+/// Which of several rate policies counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectPolicy {
+    /// The one that allows the biggest change.
+    Max,
+    /// The one that allows the smallest change.
+    Min,
+    /// None: no change in this direction.
+    Disabled,
+}
+
+/// How much may change in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatePolicy {
+    /// How much, from the count at the start of the period.
+    pub amount: Amount,
+    /// The period, 1 to 1800 seconds.
+    pub period_seconds: u32,
+}
+
+/// The size of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// This many replicas, at least 1.
+    Pods(u32),
+    /// This share of the replicas, at least 1 %; above 100 is allowed.
+    Percent(u32),
+}
+
+/// `spec.fallback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// A trigger falls back once it has failed more often in a row than this.
+    pub failure_threshold: u32,
+    /// The count to fall back to.
+    pub replicas: u32,
+    /// How the current count plays into it.
+    pub behavior: FallbackBehavior,
+}
+
+/// `spec.fallback.behavior`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FallbackBehavior {
+    /// The configured count.
+    Static,
+    /// The current count.
+    CurrentReplicas,
+    /// The higher of the two.
+    CurrentReplicasIfHigher,
+    /// The lower of the two.
+    CurrentReplicasIfLower,
+}
+
+impl Fallback {
+    /// The count to fall back to.
+    #[must_use]
+    pub fn count(self, current: u32) -> u32 {
+        match self.behavior {
+            FallbackBehavior::Static => self.replicas,
+            FallbackBehavior::CurrentReplicas => current,
+            FallbackBehavior::CurrentReplicasIfHigher => current.max(self.replicas),
+            FallbackBehavior::CurrentReplicasIfLower => current.min(self.replicas),
+        }
+    }
 }
 
 /// The pause annotations of KEDA.
@@ -125,6 +210,9 @@ pub struct SqsTrigger {
     pub activation_messages: u64,
     /// `scaleOnInFlight`: received messages that are not deleted yet count too.
     pub count_in_flight: bool,
+    /// `scaleOutOnInFlight`: whether they also count for scale-out. Without it workers that are busy keep their replicas
+    /// and call for no more.
+    pub count_in_flight_for_scale_out: bool,
     /// `scaleOnDelayed`: messages that are not deliverable yet count too.
     pub count_delayed: bool,
 }

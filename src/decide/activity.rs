@@ -68,7 +68,7 @@ pub(super) fn rest(
     let confirmed = memory.empty_since.is_some_and(|since| {
         now.duration_since(since) >= SignedDuration::from_secs(i64::from(MIN_EMPTY_SECONDS))
     });
-    let window_seconds = policy.scale_in_window_seconds;
+    let window_seconds = policy.scale_in.window_seconds;
     let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
     let inactive_since = memory
         .last_active

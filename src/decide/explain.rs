@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::demand::{Demand, messages};
+use super::demand::{Demand, Leading, Range, messages, messages_for_scale_out};
 use super::{Limit, MIN_EMPTY_SECONDS, QueueDepth, Reason, Running};
 use crate::policy::{Policy, SqsTrigger, Trigger};
 use crate::state::State;
@@ -41,6 +41,7 @@ pub(super) fn explain(
     sentence
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each reason")]
 fn cause(
     policy: &Policy,
     demand: &Demand,
@@ -76,13 +77,45 @@ fn cause(
             format!("the annotation paused-replicas asks for {}", running.count)
         }
         Reason::ScaleInWindow => {
-            let wanted = demand
-                .raw
-                .unwrap_or_default()
-                .clamp(policy.bounds.active_min(), max);
-            let seconds = policy.scale_in_window_seconds;
+            let wanted = asked(policy, demand, current);
+            let seconds = policy.scale_in.window_seconds;
             format!(
                 "{backlog} asks for {wanted}, but up to {} were wanted in the last {seconds} s",
+                running.count
+            )
+        }
+        Reason::ScaleOutWindow => {
+            let (wanted, seconds) = (
+                asked(policy, demand, current),
+                policy.scale_out.window_seconds,
+            );
+            format!(
+                "{backlog} asks for {wanted}, but no more than {} were wanted throughout the last {seconds} s",
+                running.count
+            )
+        }
+        Reason::ScaleOutLimit => {
+            let wanted = asked(policy, demand, current);
+            format!(
+                "{backlog} asks for {wanted}, but the scaleUp policies allow {} now",
+                running.count
+            )
+        }
+        Reason::ScaleInLimit => {
+            let wanted = asked(policy, demand, current);
+            format!(
+                "{backlog} asks for {wanted}, but the scaleDown policies allow {} now",
+                running.count
+            )
+        }
+        Reason::Fallback => {
+            let threshold = policy
+                .fallback
+                .map_or(0, |fallback| fallback.failure_threshold);
+            format!(
+                "{} of {} readings failed more than {threshold} times in a row, so fallback asks for {}",
+                demand.failed,
+                policy.triggers.len(),
                 running.count
             )
         }
@@ -92,7 +125,7 @@ fn cause(
             cooldown_seconds(policy, memory)
         ),
         Reason::Inactive => format!("{backlog}, not above {}", activation(policy, demand)),
-        Reason::ReadingFailed if demand.raw.is_some() => {
+        Reason::ReadingFailed if demand.range.is_some() => {
             format!(
                 "{} of {} readings failed, and the others ask for no more: {backlog}",
                 demand.failed,
@@ -122,10 +155,24 @@ fn cause(
     }
 }
 
+/// The count that the readings ask for, within the bounds.
+fn asked(policy: &Policy, demand: &Demand, current: u32) -> u32 {
+    let within = |count: u32| count.clamp(policy.bounds.active_min(), policy.bounds.max());
+    demand.range.map_or(current, |Range { out, scale_in }| {
+        Range {
+            out: within(out),
+            scale_in: within(scale_in),
+        }
+        .nearest(current)
+    })
+}
+
 /// `63 messages (60 visible + 3 in flight) / 10 per replica`, of the trigger that asks for most.
 fn backlog(policy: &Policy, demand: &Demand) -> String {
-    let Some((index, depth)) = demand.leading else {
-        return "no reading".to_owned();
+    let (index, depth) = match demand.leading {
+        Leading::Nothing => return "no reading".to_owned(),
+        Leading::Fallback => return "fallback".to_owned(),
+        Leading::Queue(index, depth) => (index, depth),
     };
     let Some(Trigger::SqsQueue(trigger)) = policy.triggers.get(index) else {
         return "no reading".to_owned();
@@ -137,8 +184,14 @@ fn backlog(policy: &Policy, demand: &Demand) -> String {
     } else {
         String::new()
     };
+    let for_scale_out = messages_for_scale_out(trigger, depth);
+    let out = if for_scale_out == messages {
+        String::new()
+    } else {
+        format!(", {for_scale_out} for scale-out,")
+    };
     format!(
-        "{queue}{messages} {noun} ({}) / {} per replica",
+        "{queue}{messages} {noun} ({}){out} / {} per replica",
         parts(trigger, depth),
         trigger.messages_per_replica
     )
@@ -177,7 +230,12 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
     match limit {
         Limit::MaxReplicaCount => format!("maxReplicaCount {}", policy.bounds.max()),
         Limit::MinReplicaCount => format!("minReplicaCount {}", policy.bounds.min()),
-        Limit::ScaleInWindow => format!("the {} s scale-in window", policy.scale_in_window_seconds),
+        Limit::ScaleInWindow => format!("the {} s scale-in window", policy.scale_in.window_seconds),
+        Limit::ScaleOutWindow => {
+            format!("the {} s scale-out window", policy.scale_out.window_seconds)
+        }
+        Limit::ScaleOutPolicies => "the scaleUp policies".to_owned(),
+        Limit::ScaleInPolicies => "the scaleDown policies".to_owned(),
         Limit::Cooldown => "the cooldown".to_owned(),
         Limit::FailedReading => "a failed reading".to_owned(),
         Limit::PausedScaleIn => "paused-scale-in".to_owned(),
@@ -187,10 +245,13 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
 }
 
 fn activation(policy: &Policy, demand: &Demand) -> u64 {
-    let leading = demand
-        .leading
-        .and_then(|(index, _)| policy.triggers.get(index));
-    leading.map_or(0, |Trigger::SqsQueue(trigger)| trigger.activation_messages)
+    let Leading::Queue(index, _) = demand.leading else {
+        return 0;
+    };
+    policy
+        .triggers
+        .get(index)
+        .map_or(0, |Trigger::SqsQueue(trigger)| trigger.activation_messages)
 }
 
 fn inactive_for(memory: &State, now: Timestamp) -> String {

@@ -23,6 +23,14 @@ pub enum Reason {
     WithinTolerance,
     /// Scale-in waits for the highest wanted count of the window.
     ScaleInWindow,
+    /// Scale-out waits for the lowest wanted count of its window.
+    ScaleOutWindow,
+    /// The scale-out policies allow no more in this period.
+    ScaleOutLimit,
+    /// The scale-in policies allow no more in this period.
+    ScaleInLimit,
+    /// Readings failed too often: `spec.fallback` sets the count.
+    Fallback,
     /// Inactive, but not for long enough.
     Cooldown,
     /// Inactive and at rest.
@@ -47,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 20] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (Self::Activated, "a workload at zero or idle became active"),
         (
@@ -71,7 +79,23 @@ impl Reason {
         ),
         (
             Self::ScaleInWindow,
-            "scale-in waits for the highest wanted count of the last 300 s",
+            "scale-in waits for the highest wanted count of its window, 300 s unless set",
+        ),
+        (
+            Self::ScaleOutWindow,
+            "scale-out waits for the lowest wanted count of its window",
+        ),
+        (
+            Self::ScaleOutLimit,
+            "the `scaleUp` policies allow no more in this period",
+        ),
+        (
+            Self::ScaleInLimit,
+            "the `scaleDown` policies allow no more in this period",
+        ),
+        (
+            Self::Fallback,
+            "readings failed more often than `failureThreshold`: `fallback` sets the count",
         ),
         (Self::Cooldown, "inactive, but not yet for `cooldownPeriod`"),
         (Self::Inactive, "inactive and at rest"),
@@ -120,6 +144,10 @@ impl Reason {
             Self::Steady => "Steady",
             Self::WithinTolerance => "WithinTolerance",
             Self::ScaleInWindow => "ScaleInWindow",
+            Self::ScaleOutWindow => "ScaleOutWindow",
+            Self::ScaleOutLimit => "ScaleOutLimit",
+            Self::ScaleInLimit => "ScaleInLimit",
+            Self::Fallback => "Fallback",
             Self::Cooldown => "Cooldown",
             Self::Inactive => "Inactive",
             Self::ReadingFailed => "ReadingFailed",
@@ -143,6 +171,12 @@ pub enum Limit {
     MinReplicaCount,
     /// The scale-in window.
     ScaleInWindow,
+    /// The scale-out window.
+    ScaleOutWindow,
+    /// The scale-out policies.
+    ScaleOutPolicies,
+    /// The scale-in policies.
+    ScaleInPolicies,
     /// The cooldown before zero or idle.
     Cooldown,
     /// A failed reading: no scale-in.
@@ -163,6 +197,9 @@ impl Limit {
             Self::MaxReplicaCount => "MaxReplicaCount",
             Self::MinReplicaCount => "MinReplicaCount",
             Self::ScaleInWindow => "ScaleInWindow",
+            Self::ScaleOutWindow => "ScaleOutWindow",
+            Self::ScaleOutPolicies => "ScaleOutPolicies",
+            Self::ScaleInPolicies => "ScaleInPolicies",
             Self::Cooldown => "Cooldown",
             Self::FailedReading => "FailedReading",
             Self::PausedScaleIn => "PausedScaleIn",

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::{
-    Identity, Pause, Queue, QueueAddress, ReplicaBounds, SqsTrigger, Tolerance, Trigger,
+    Amount, Fallback, FallbackBehavior, Identity, Pause, Queue, QueueAddress, RatePolicy,
+    ReplicaBounds, ScalingRules, SelectPolicy, SqsTrigger, Trigger,
 };
 use crate::state::WindowEntry;
 
@@ -24,19 +25,21 @@ fn trigger(per_replica: u32, activation: u64) -> Trigger {
         messages_per_replica: NonZeroU32::new(per_replica).unwrap(),
         activation_messages: activation,
         count_in_flight: true,
+        count_in_flight_for_scale_out: true,
         count_delayed: false,
     })
 }
 
-fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
+pub(super) fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
     Policy {
         workload: "worker".into(),
         bounds: ReplicaBounds::new(min, NonZeroU32::new(max).unwrap(), idle).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
         created: None,
-        tolerance: Tolerance::DEFAULT,
-        scale_in_window_seconds: 300,
+        scale_out: ScalingRules::SCALE_OUT,
+        scale_in: ScalingRules::SCALE_IN,
+        fallback: None,
         pause: Pause::default(),
         force_activation: false,
         triggers: vec![trigger(10, 0)],
@@ -820,6 +823,306 @@ fn the_rollout_gate_comes_last() {
     assert_eq!(gate(Rollout::default(), 5, 0), (0, Reason::ScaledToZero));
 }
 
+fn pods(pods: u32, period_seconds: u32) -> RatePolicy {
+    RatePolicy {
+        amount: Amount::Pods(pods),
+        period_seconds,
+    }
+}
+
+#[test]
+fn policies_limit_both_directions_from_recorded_events() {
+    let mut policy = policy(1, 100, None);
+    policy.scale_out = ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![pods(4, 60)],
+        ..ScalingRules::SCALE_OUT
+    };
+    policy.scale_in = ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![pods(1, 60)],
+        window_seconds: 0,
+        ..ScalingRules::SCALE_IN
+    };
+    let sentence = "worker 10 → 14: 900 messages (900 visible + 0 in flight) / 10 per replica asks for 90, but the scaleUp policies \
+                    allow 14 now; was limited by the scaleUp policies";
+    check(
+        &policy,
+        &active(10),
+        &seen(10, &[visible(900)]),
+        14,
+        Reason::ScaleOutLimit,
+        &[Limit::ScaleOutPolicies],
+        sentence,
+    );
+    let sentence = "worker stays at 14: 900 messages (900 visible + 0 in flight) / 10 per replica asks for 90, but the scaleUp policies \
+                    allow 14 now";
+    let state = State {
+        events: vec![ScaleEvent {
+            at: at(941),
+            from: 10,
+            to: 14,
+        }],
+        ..active(14)
+    };
+    check(
+        &policy,
+        &state,
+        &seen(14, &[visible(900)]),
+        14,
+        Reason::ScaleOutLimit,
+        &[Limit::ScaleOutPolicies],
+        sentence,
+    );
+    let state = State {
+        events: vec![ScaleEvent {
+            at: at(940),
+            from: 10,
+            to: 14,
+        }],
+        ..active(14)
+    };
+    assert_eq!(
+        decide(&policy, &seen(14, &[visible(900)]), Some(&state), at(1000)).to,
+        18
+    );
+    let sentence = "worker 10 → 9: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, but the scaleDown policies allow 9 now; \
+                    was limited by the scaleDown policies";
+    check(
+        &policy,
+        &active(3),
+        &seen(10, &[visible(30)]),
+        9,
+        Reason::ScaleInLimit,
+        &[Limit::ScaleInPolicies],
+        sentence,
+    );
+}
+
+#[test]
+fn a_percentage_alone_still_wakes_a_workload() {
+    let mut policy = policy(0, 100, None);
+    let percent = RatePolicy {
+        amount: Amount::Percent(100),
+        period_seconds: 60,
+    };
+    policy.scale_out = ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![percent],
+        ..ScalingRules::SCALE_OUT
+    };
+    let decision = decide(
+        &policy,
+        &seen(0, &[visible(900)]),
+        Some(&inactive(0)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (1, Reason::ScaleOutLimit));
+}
+
+#[test]
+fn to_zero_goes_along_the_policies() {
+    let mut policy = policy(0, 100, None);
+    policy.scale_in = ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![pods(2, 60)],
+        ..ScalingRules::SCALE_IN
+    };
+    let (mut replicas, mut state) = (5, inactive(1));
+    let mut counts = Vec::new();
+    for minute in 0..4 {
+        let decision = decide(
+            &policy,
+            &seen(replicas, &[visible(0)]),
+            Some(&state),
+            at(1000 + 60 * minute),
+        );
+        (replicas, state) = (decision.to, decision.state);
+        counts.push((replicas, decision.reason));
+    }
+    assert_eq!(
+        counts,
+        [
+            (3, Reason::ScaleInLimit),
+            (1, Reason::ScaleInLimit),
+            (0, Reason::ScaledToZero),
+            (0, Reason::Inactive)
+        ]
+    );
+    // To an idle count below the minimum too, and there the counts between the two are within bounds.
+    policy.bounds = ReplicaBounds::new(5, NonZeroU32::new(100).unwrap(), Some(1)).unwrap();
+    let (mut replicas, mut state) = (6, inactive(5));
+    let mut counts = Vec::new();
+    for minute in 0..4 {
+        let decision = decide(
+            &policy,
+            &seen(replicas, &[visible(0)]),
+            Some(&state),
+            at(1000 + 60 * minute),
+        );
+        (replicas, state) = (decision.to, decision.state);
+        counts.push(replicas);
+    }
+    assert_eq!(counts, [4, 2, 1, 1]);
+}
+
+#[test]
+fn scale_out_waits_for_its_window() {
+    let mut policy = policy(1, 100, None);
+    policy.scale_out.window_seconds = 120;
+    let state = |until| State {
+        out_window: vec![
+            WindowEntry {
+                replicas: 2,
+                until: Some(at(until)),
+            },
+            WindowEntry {
+                replicas: 9,
+                until: None,
+            },
+        ],
+        ..active(9)
+    };
+    let sentence = "worker stays at 2: 90 messages (90 visible + 0 in flight) / 10 per replica asks for 9, but no more than 2 were wanted \
+                    throughout the last 120 s";
+    check(
+        &policy,
+        &state(881),
+        &seen(2, &[visible(90)]),
+        2,
+        Reason::ScaleOutWindow,
+        &[Limit::ScaleOutWindow],
+        sentence,
+    );
+    assert_eq!(
+        decide(
+            &policy,
+            &seen(2, &[visible(90)]),
+            Some(&state(880)),
+            at(1000)
+        )
+        .to,
+        9
+    );
+    // Waking is not held up by it.
+    assert_eq!(
+        decide(
+            &Policy {
+                bounds: ReplicaBounds::new(0, NonZeroU32::new(9).unwrap(), None).unwrap(),
+                ..policy
+            },
+            &seen(0, &[visible(90)]),
+            Some(&state(999)),
+            at(1000)
+        )
+        .to,
+        2
+    );
+}
+
+#[test]
+fn fallback_after_too_many_failures_and_never_down() {
+    let mut policy = policy(1, 100, None);
+    let fallback = |behavior| {
+        Some(Fallback {
+            failure_threshold: 3,
+            replicas: 10,
+            behavior,
+        })
+    };
+    policy.fallback = fallback(FallbackBehavior::Static);
+    let mut state = active(5);
+    for pass in 1..=5 {
+        let decision = decide(
+            &policy,
+            &seen(5, &[failed()]),
+            Some(&state),
+            at(1000 + pass),
+        );
+        assert_eq!(
+            decision.state.failures.get(&0),
+            Some(&u32::try_from(pass.min(4)).unwrap())
+        );
+        assert_eq!(
+            decision.to,
+            if pass > 3 { 10 } else { 5 },
+            "{}",
+            decision.explanation
+        );
+        state = State {
+            pending: None,
+            ..decision.state
+        };
+    }
+    let sentence = "worker 5 → 10: 1 of 1 readings failed more than 3 times in a row, so fallback asks for 10; was limited by nothing";
+    check(
+        &policy,
+        &state,
+        &seen(5, &[failed()]),
+        10,
+        Reason::Fallback,
+        &[],
+        sentence,
+    );
+    for (behavior, current, expected) in [
+        (FallbackBehavior::Static, 20, 20),
+        (FallbackBehavior::CurrentReplicas, 6, 6),
+        (FallbackBehavior::CurrentReplicasIfHigher, 6, 10),
+        (FallbackBehavior::CurrentReplicasIfHigher, 12, 12),
+        (FallbackBehavior::CurrentReplicasIfLower, 4, 4),
+        (FallbackBehavior::CurrentReplicasIfLower, 12, 12),
+    ] {
+        policy.fallback = fallback(behavior);
+        let decision = decide(&policy, &seen(current, &[failed()]), Some(&state), at(1010));
+        assert_eq!(
+            decision.to, expected,
+            "{behavior:?} {current}: {}",
+            decision.explanation
+        );
+    }
+    let decision = decide(&policy, &seen(5, &[visible(50)]), Some(&state), at(1010));
+    assert!(decision.state.failures.is_empty());
+}
+
+#[test]
+fn in_flight_messages_may_keep_replicas_without_calling_for_more() {
+    let mut policy = policy(1, 100, None);
+    let Trigger::SqsQueue(trigger) = &mut policy.triggers[0];
+    trigger.count_in_flight_for_scale_out = false;
+    let depth = |visible, in_flight| {
+        Reading::Queue(QueueDepth {
+            visible,
+            in_flight,
+            delayed: 0,
+        })
+    };
+    for (replicas, visible, in_flight, expected) in [
+        (5, 30, 60, 5),
+        (5, 80, 60, 8),
+        (9, 0, 50, 5),
+        (9, 0, 90, 9),
+        (1, 0, 90, 1),
+    ] {
+        let decision = decide(
+            &policy,
+            &seen(replicas, &[depth(visible, in_flight)]),
+            Some(&active(1)),
+            at(1000),
+        );
+        assert_eq!(decision.to, expected, "{}", decision.explanation);
+    }
+    let sentence = "worker 5 → 8: 140 messages (80 visible + 60 in flight), 80 for scale-out, / 10 per replica; was limited by nothing";
+    check(
+        &policy,
+        &active(1),
+        &seen(5, &[depth(80, 60)]),
+        8,
+        Reason::QueueDepth,
+        &[],
+        sentence,
+    );
+}
+
 #[test]
 fn every_reason_is_listed_once() {
     let names: std::collections::BTreeSet<&str> = Reason::ALL
@@ -829,24 +1132,76 @@ fn every_reason_is_listed_once() {
     assert_eq!(names.len(), Reason::ALL.len());
 }
 
+fn any_rules() -> impl Strategy<Value = ScalingRules> {
+    let amount = prop_oneof![
+        (1u32..8).prop_map(Amount::Pods),
+        (1u32..300).prop_map(Amount::Percent)
+    ];
+    let policy = (amount, 1u32..1801).prop_map(|(amount, period_seconds)| RatePolicy {
+        amount,
+        period_seconds,
+    });
+    let select = prop_oneof![
+        4 => Just(None),
+        2 => Just(Some(SelectPolicy::Max)),
+        2 => Just(Some(SelectPolicy::Min)),
+        1 => Just(Some(SelectPolicy::Disabled)),
+    ];
+    let window = prop_oneof![Just(0u32), Just(300), 1u32..900];
+    (
+        window,
+        select,
+        prop::collection::vec(policy, 1..4),
+        0u64..400_000_000,
+    )
+        .prop_map(
+            |(window_seconds, select, policies, tolerance_billionths)| ScalingRules {
+                window_seconds,
+                select,
+                policies,
+                tolerance_billionths,
+            },
+        )
+}
+
+fn any_fallback() -> impl Strategy<Value = Option<Fallback>> {
+    let behavior = prop_oneof![
+        Just(FallbackBehavior::Static),
+        Just(FallbackBehavior::CurrentReplicas),
+        Just(FallbackBehavior::CurrentReplicasIfHigher),
+        Just(FallbackBehavior::CurrentReplicasIfLower),
+    ];
+    prop::option::of((0u32..4, 0u32..20, behavior).prop_map(
+        |(failure_threshold, replicas, behavior)| Fallback {
+            failure_threshold,
+            replicas,
+            behavior,
+        },
+    ))
+}
+
 prop_compose! {
     fn any_policy()(
-        min in 0u32..6, extra in 0u32..30, idle in prop::option::of(0u32..6), cooldown in 0u32..700, initial in 0u32..700,
-        window in prop_oneof![Just(0u32), Just(300), 1u32..900], per_replica in 1u32..20, activation in 0u64..10, triggers in 1usize..4,
-        switches in any::<(bool, bool, bool)>(), tolerance in 0u64..400_000_000,
+        (min, extra) in (0u32..6, 0u32..30), idle in prop::option::of(0u32..6), cooldown in 0u32..700, initial in 0u32..700,
+        (scale_out, scale_in) in (any_rules(), any_rules()), fallback in any_fallback(), per_replica in 1u32..20, activation in 0u64..10,
+        triggers in 1usize..4, switches in any::<(bool, bool, bool)>(), for_scale_out in any::<bool>(),
     ) -> Policy {
         let max = NonZeroU32::new((min + extra).max(1)).unwrap();
         let idle = idle.filter(|idle| *idle < min);
+        let mut trigger = trigger(per_replica, activation);
+        let Trigger::SqsQueue(queue) = &mut trigger;
+        queue.count_in_flight_for_scale_out = for_scale_out;
         Policy {
             bounds: ReplicaBounds::new(min, max, idle).unwrap(),
             cooldown_seconds: cooldown,
             initial_cooldown_seconds: initial,
-            tolerance: Tolerance { scale_out_billionths: tolerance, scale_in_billionths: tolerance },
-            scale_in_window_seconds: window,
+            scale_out,
+            scale_in,
+            fallback,
             // Each switch is rare, so that most cases decide for themselves.
             pause: Pause { all: switches == (true, true, true), ..Pause::default() },
             force_activation: switches == (true, false, true),
-            triggers: vec![trigger(per_replica, activation); triggers],
+            triggers: vec![trigger; triggers],
             ..policy(0, 1, None)
         }
     }
@@ -923,7 +1278,7 @@ proptest! {
             let current = observation.workload.replicas;
             let used: Vec<&Reading> = observation.readings.iter().take(policy.triggers.len()).collect();
             let any_failed = used.iter().any(|reading| matches!(reading, Reading::Failed { .. }));
-            let demand = Demand::of(&policy, &observation.readings, current);
+            let demand = Demand::of(&policy, &observation.readings, &decision.state, current);
             if demand.active != Some(false) || policy.pause.all {
                 last_not_empty = now;
             }
@@ -946,12 +1301,14 @@ proptest! {
                     assert!(now.duration_since(end).as_secs() > i64::from(policy.cooldown_seconds));
                 }
             }
-            // Deciding again on the applied result changes nothing.
-            let applied = Observation { workload: Workload { replicas: decision.to, ..observation.workload }, ..observation.clone() };
-            let again = decide(&policy, &applied, Some(&decision.state), now);
-            assert_eq!(again.to, decision.to, "{} then {}", decision.explanation, again.explanation);
-            let settled = decide(&policy, &applied, Some(&again.state), now);
-            assert_eq!(settled.state, again.state);
+            // Deciding again on the applied result changes nothing, but for a count of failures on its way to the fallback.
+            if policy.fallback.is_none() || !any_failed {
+                let applied = Observation { workload: Workload { replicas: decision.to, ..observation.workload }, ..observation.clone() };
+                let again = decide(&policy, &applied, Some(&decision.state), now);
+                assert_eq!(again.to, decision.to, "{} then {}", decision.explanation, again.explanation);
+                let settled = decide(&policy, &applied, Some(&again.state), now);
+                assert_eq!(settled.state, again.state);
+            }
             // Same inputs, same bytes; and what is remembered survives its JSON and stays small.
             assert_eq!(&decide(&policy, observation, state, now), decision);
             let json = decision.state.to_json().to_string();

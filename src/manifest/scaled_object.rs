@@ -5,13 +5,12 @@ use std::num::NonZeroU32;
 use serde_json::{Map, Value as Json};
 
 use super::authentication::Resolution;
+use super::behavior::Behavior;
 use super::trigger::read_triggers;
 use super::{Target, TargetId, WorkloadKind, WorkloadRef};
 use crate::document::{Node, Value, quoted};
 use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
-use crate::policy::{
-    DEFAULT_SCALE_IN_WINDOW_SECONDS, Pause, Policy, ReplicaBounds, Tolerance, Trigger,
-};
+use crate::policy::{Fallback, FallbackBehavior, Pause, Policy, ReplicaBounds, Trigger};
 
 /// Seconds between polls unless `pollingInterval` is set: KEDA's default.
 const DEFAULT_POLLING_SECONDS: u32 = 30;
@@ -77,6 +76,12 @@ pub fn read_scaled_object(
                 bounds,
                 cooldown_seconds,
                 initial_cooldown_seconds,
+                fallback,
+                behavior:
+                    Behavior {
+                        scale_out,
+                        scale_in,
+                    },
                 triggers,
             } = spec;
             let policy = Policy {
@@ -85,8 +90,9 @@ pub fn read_scaled_object(
                 cooldown_seconds,
                 initial_cooldown_seconds,
                 created,
-                tolerance: Tolerance::DEFAULT,
-                scale_in_window_seconds: DEFAULT_SCALE_IN_WINDOW_SECONDS,
+                scale_out,
+                scale_in,
+                fallback,
                 pause,
                 force_activation,
                 triggers,
@@ -202,6 +208,8 @@ struct Spec {
     bounds: ReplicaBounds,
     cooldown_seconds: u32,
     initial_cooldown_seconds: u32,
+    fallback: Option<Fallback>,
+    behavior: Behavior,
     triggers: Vec<Trigger>,
 }
 
@@ -246,16 +254,13 @@ fn read_spec(
     let initial = fields
         .take("initialCooldownPeriod")
         .map(|node| count(node, "spec.initialCooldownPeriod", problems));
-    if let Some(node) = fields.take("fallback") {
-        problems.error(
-            node.position,
-            "spec.fallback",
-            "not supported by this version: an error always holds the count; remove it",
-        );
-    }
-    if let Some(advanced) = fields.take("advanced") {
-        read_advanced(advanced, problems);
-    }
+    let fallback = fields
+        .take("fallback")
+        .map(|node| read_fallback(node, problems));
+    let behavior = match fields.take("advanced") {
+        Some(advanced) => read_advanced(advanced, problems),
+        None => Some(Behavior::NONE),
+    };
     let triggers = fields.require("triggers", "a list of triggers", problems);
     let triggers = triggers
         .and_then(|node| read_triggers(node, "spec.triggers", namespace, resolution, problems));
@@ -265,6 +270,11 @@ fn read_spec(
         bounds: bounds?,
         cooldown_seconds: cooldown.unwrap_or(Some(DEFAULT_COOLDOWN_SECONDS))?,
         initial_cooldown_seconds: initial.unwrap_or(Some(0))?,
+        fallback: match fallback {
+            Some(fallback) => Some(fallback?),
+            None => None,
+        },
+        behavior: behavior?,
         triggers: triggers?,
     })
 }
@@ -365,10 +375,40 @@ fn read_bounds(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Repli
     fits.then(|| ReplicaBounds::new(min, max, idle)).flatten()
 }
 
-fn read_advanced(node: &Node, problems: &mut Problems) {
-    let Some(mut fields) = Fields::of(node, "spec.advanced", problems) else {
-        return;
+fn read_fallback(node: &Node, problems: &mut Problems) -> Option<Fallback> {
+    let path = "spec.fallback";
+    let mut fields = Fields::of(node, path, problems)?;
+    let threshold = fields.require("failureThreshold", "a whole number", problems);
+    let threshold =
+        threshold.and_then(|node| count(node, "spec.fallback.failureThreshold", problems));
+    let replicas = fields.require("replicas", "a whole number", problems);
+    let replicas = replicas.and_then(|node| count(node, "spec.fallback.replicas", problems));
+    let choices = [
+        ("static", FallbackBehavior::Static),
+        ("currentReplicas", FallbackBehavior::CurrentReplicas),
+        (
+            "currentReplicasIfHigher",
+            FallbackBehavior::CurrentReplicasIfHigher,
+        ),
+        (
+            "currentReplicasIfLower",
+            FallbackBehavior::CurrentReplicasIfLower,
+        ),
+    ];
+    let behavior = match fields.take("behavior") {
+        Some(node) => fields::one_of(node, "spec.fallback.behavior", &choices, problems),
+        None => Some(FallbackBehavior::Static),
     };
+    fields.finish(problems);
+    Some(Fallback {
+        failure_threshold: threshold?,
+        replicas: replicas?,
+        behavior: behavior?,
+    })
+}
+
+fn read_advanced(node: &Node, problems: &mut Problems) -> Option<Behavior> {
+    let mut fields = Fields::of(node, "spec.advanced", problems)?;
     if let Some(node) = fields.take("restoreToOriginalReplicaCount")
         && fields::boolean(
             node,
@@ -393,23 +433,17 @@ fn read_advanced(node: &Node, problems: &mut Problems) {
             "not supported, allowed: several triggers, of which the highest wins",
         );
     }
-    if let Some(node) = fields.take("horizontalPodAutoscalerConfig")
-        && let Some(mut config) = Fields::of(
-            node,
-            "spec.advanced.horizontalPodAutoscalerConfig",
-            problems,
-        )
-    {
+    let mut behavior = Some(Behavior::NONE);
+    if let Some(node) = fields.take("horizontalPodAutoscalerConfig") {
+        let path = "spec.advanced.horizontalPodAutoscalerConfig";
+        let mut config = Fields::of(node, path, problems)?;
         // There is no HPA to name.
         config.take("name");
-        if let Some(node) = config
-            .take("behavior")
-            .filter(|node| node.value != Value::Map(Vec::new()))
-        {
-            let path = "spec.advanced.horizontalPodAutoscalerConfig.behavior";
-            problems.error(node.position, path, "not supported by this version: scale-out is at once, scale-in after 300 s; remove it");
+        if let Some(node) = config.take("behavior") {
+            behavior = Behavior::read(node, &config.path("behavior"), problems);
         }
         config.finish(problems);
     }
     fields.finish(problems);
+    behavior
 }

@@ -103,6 +103,7 @@ fn a_keda_manifest_works_unchanged() {
         messages_per_replica: 10.try_into().unwrap(),
         activation_messages: 0,
         count_in_flight: true,
+        count_in_flight_for_scale_out: true,
         count_delayed: false,
     };
     assert_eq!(trigger, &expected);
@@ -523,16 +524,20 @@ fn annotations_of_keda() {
 fn what_this_version_does_not_do_is_said() {
     for (spec, expected) in [
         (
-            "fallback: {failureThreshold: 3, replicas: 6}",
-            "spec.fallback: not supported by this version",
+            "fallback: {failureThreshold: 3, replicas: 6, behavior: scalingModifiers}",
+            "spec.fallback.behavior: found `scalingModifiers`",
+        ),
+        (
+            "fallback: {failureThreshold: -3, replicas: 10}",
+            "spec.fallback.failureThreshold: found `-3`",
         ),
         (
             "advanced: {scalingModifiers: {formula: a}}",
             "spec.advanced.scalingModifiers: not supported",
         ),
         (
-            "advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: {}}}}",
-            "behavior: not supported by this version",
+            "advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: {policies: []}}}}",
+            "behavior.scaleDown.policies: found an empty list",
         ),
     ] {
         assert!(

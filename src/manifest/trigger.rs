@@ -125,6 +125,19 @@ fn read_sqs(
         None => Some(default),
     };
     let count_in_flight = switch(metadata, "scaleOnInFlight", true, problems);
+    let for_scale_out = given(metadata, "scaleOutOnInFlight");
+    let count_in_flight_for_scale_out = match for_scale_out {
+        Some(node) => fields::boolean(node, &metadata.path("scaleOutOnInFlight"), problems),
+        None => count_in_flight,
+    };
+    if let (Some(node), Some(false), Some(true)) = (
+        for_scale_out,
+        count_in_flight,
+        count_in_flight_for_scale_out,
+    ) {
+        let message = "found `true` while `scaleOnInFlight` is false, allowed: false: what calls for replicas must also keep them";
+        problems.error(node.position, &metadata.path("scaleOutOnInFlight"), message);
+    }
     let count_delayed = switch(metadata, "scaleOnDelayed", false, problems);
     for key in [
         "awsAccessKeyID",
@@ -152,6 +165,7 @@ fn read_sqs(
         messages_per_replica: per_replica.unwrap_or(Some(DEFAULT_MESSAGES_PER_REPLICA))?,
         activation_messages: activation.unwrap_or(Some(0))?,
         count_in_flight: count_in_flight?,
+        count_in_flight_for_scale_out: count_in_flight_for_scale_out?,
         count_delayed: count_delayed?,
     })
 }
