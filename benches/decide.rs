@@ -68,13 +68,9 @@ fn time(
     let batch = || {
         let begun = now();
         for _ in 0..CALLS {
-            let decision = decide(
-                black_box(&policy),
-                black_box(&observation),
-                black_box(Some(state)),
-                black_box(at(1000)),
-            );
-            black_box(decision);
+            let state = black_box(Some(state));
+            let (policy, observation) = (black_box(&policy), black_box(&observation));
+            let _measured = black_box(decide(policy, observation, state, black_box(at(1000))));
         }
         begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
     };
@@ -116,13 +112,18 @@ fn life(table: &mut Table) {
         "16",
         entries == MAX_ENTRIES,
     );
-    let bytes = bytes.max(full().to_json().to_string().len());
-    let is_kept = bytes <= MAX_STATE_BYTES;
     table.hold(
-        "state, most bytes",
+        "state, most bytes in 50,000 passes",
         format!("{bytes} B"),
         "<= 2048 B",
-        is_kept,
+        bytes <= MAX_STATE_BYTES,
+    );
+    // No pass fills every list yet: scale-out has no window.
+    let bytes = full().to_json().to_string().len();
+    table.quote(
+        "state, bytes with every list full",
+        format!("{bytes} B"),
+        "<= 2048 B",
     );
 }
 

@@ -47,10 +47,8 @@ impl Fleet {
             ..SandboxOptions::default()
         })
         .await?;
-        let directory = std::env::temp_dir().join(format!(
-            "outrigger-bench-{}-{targets}",
-            std::process::id()
-        ));
+        let directory =
+            std::env::temp_dir().join(format!("outrigger-bench-{}-{targets}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let fleet = Self {
             sandbox,

@@ -89,11 +89,7 @@ async fn one_target(table: &mut Table, function: &Path) -> io::Result<()> {
         "",
     );
     let resident = process.peak_resident_kib()?;
-    table.quote(
-        "peak resident, 1 target",
-        format!("{} KiB", resident),
-        "",
-    );
+    table.quote("peak resident, 1 target", format!("{} KiB", resident), "");
     Ok(())
 }
 
@@ -142,12 +138,7 @@ async fn many_targets(table: &mut Table, function: &Path) -> io::Result<()> {
     }
     let processor = process.processor_time()?.saturating_sub(begun) / 5;
     let name = "1,000 targets, steady pass: reads";
-    table.hold(
-        name,
-        reads(&requests),
-        "1000+1000+20",
-        requests == expected,
-    );
+    table.hold(name, reads(&requests), "1000+1000+20", requests == expected);
     let name = "1,000 targets, steady pass: writes";
     table.hold(name, writes(&requests), "0", writes(&requests) == 0);
     let name = "1,000 targets, steady pass, 20 ms a call, median";

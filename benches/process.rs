@@ -102,9 +102,8 @@ impl Process {
             // Without IPv6 there is no table of it.
             let text = fs::read_to_string(self.proc(table)).unwrap_or_default();
             let inodes = text.lines().skip(1);
-            known.extend(
-                inodes.filter_map(|line| Some(line.split_whitespace().nth(9)?.to_owned())),
-            );
+            known
+                .extend(inodes.filter_map(|line| Some(line.split_whitespace().nth(9)?.to_owned())));
         }
         let mut count = 0;
         for file in fs::read_dir(self.proc("fd"))? {
