@@ -16,7 +16,7 @@ use outrigger::policy::{
     Identity, Pause, Policy, Queue, QueueAddress, ReplicaBounds, SqsTrigger, Tolerance, Trigger,
 };
 use outrigger::state::{MAX_ENTRIES, ScaleEvent, State, WindowEntry};
-use table::{Table, median};
+use table::{Table, median, quote};
 
 mod table;
 
@@ -28,22 +28,14 @@ const MAX_STATE_BYTES: usize = 2048;
 
 fn main() -> ExitCode {
     let mut table = Table::default();
+    time("decide, steady", (7, 63), &steady(7), Reason::Steady);
     time(
-        &mut table,
-        "decide, steady",
-        (7, 63),
-        &steady(7),
-        Reason::Steady,
-    );
-    time(
-        &mut table,
         "decide, scaling out",
         (7, 630),
         &steady(7),
         Reason::QueueDepth,
     );
     time(
-        &mut table,
         "decide, scaling in waits, all lists 16 entries long",
         (40, 10),
         &full(),
@@ -54,13 +46,7 @@ fn main() -> ExitCode {
 }
 
 /// The median of several batches of calls.
-fn time(
-    table: &mut Table,
-    name: &str,
-    (replicas, visible): (u32, u64),
-    state: &State,
-    expected: Reason,
-) {
+fn time(name: &str, (replicas, visible): (u32, u64), state: &State, expected: Reason) {
     let (policy, observation) = (policy(), observation(replicas, visible));
     // A measurement of another case than the one named would be worse than none.
     let reason = decide(&policy, &observation, Some(state), at(1000)).reason;
@@ -76,7 +62,7 @@ fn time(
     };
     batch();
     let nanoseconds = median((0..BATCHES).map(|_| batch()).collect());
-    table.quote(name, format!("{nanoseconds:.0} ns"), "about 1 us");
+    quote(name, format!("{nanoseconds:.0} ns"), "about 1 us");
 }
 
 /// A long life of a restless queue: the longest lists and the most bytes that the state ever has.
@@ -120,7 +106,7 @@ fn life(table: &mut Table) {
     );
     // No pass fills every list yet: scale-out has no window.
     let bytes = full().to_json().to_string().len();
-    table.quote(
+    quote(
         "state, bytes with every list full",
         format!("{bytes} B"),
         "<= 2048 B",

@@ -16,7 +16,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::unused_async, reason = "the runtime calls async functions")]
 async fn answer(
     _event: LambdaEvent<serde_json::Value>,
 ) -> Result<serde_json::Value, lambda_runtime::Error> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fleet::{Fleet, Requests};
 use process::Process;
-use table::{Table, median, quantile};
+use table::{Table, median, quantile, quote};
 
 mod fleet;
 mod process;
@@ -78,18 +78,18 @@ async fn one_target(table: &mut Table, function: &Path) -> io::Result<()> {
     for _ in 0..STEADY_PASSES {
         steady.push(milliseconds(process.pass().await?));
     }
-    table.quote(
+    quote(
         "first pass of a process, 1 target, 20 ms a call",
         format!("{:.1} ms", milliseconds(cold)),
         "",
     );
-    table.quote(
+    quote(
         "steady pass, 1 target, 20 ms a call, median",
         format!("{:.1} ms", median(steady)),
         "",
     );
     let resident = process.peak_resident_kib()?;
-    table.quote("peak resident, 1 target", format!("{} KiB", resident), "");
+    quote("peak resident, 1 target", format!("{resident} KiB"), "");
     Ok(())
 }
 
@@ -117,9 +117,9 @@ async fn many_targets(table: &mut Table, function: &Path) -> io::Result<()> {
     let name = "1,000 targets, first pass: requests, 2 writes a target";
     table.hold(name, total(&requests), "4021", requests == expected);
     let name = "1,000 targets, first pass, 20 ms a call";
-    table.quote(name, seconds(scaling), "< 3 s");
+    quote(name, seconds(scaling), "< 3 s");
     let name = "1,000 targets, first pass, processor time";
-    table.quote(name, seconds(processor), "");
+    quote(name, seconds(processor), "");
 
     // The changes are seen and remembered.
     process.pass().await?;
@@ -142,9 +142,9 @@ async fn many_targets(table: &mut Table, function: &Path) -> io::Result<()> {
     let name = "1,000 targets, steady pass: writes";
     table.hold(name, writes(&requests), "0", writes(&requests) == 0);
     let name = "1,000 targets, steady pass, 20 ms a call, median";
-    table.quote(name, format!("{:.2} s", median(steady)), "< 3 s");
+    quote(name, format!("{:.2} s", median(steady)), "< 3 s");
     let name = "1,000 targets, steady pass, processor time";
-    table.quote(name, seconds(processor), "");
+    quote(name, seconds(processor), "");
 
     let resident = process.peak_resident_kib()?;
     let name = "1,000 targets, peak resident of all passes";
@@ -187,10 +187,10 @@ async fn start(table: &mut Table, function: &Path, empty: &Path) -> io::Result<(
     ] {
         times.sort_by(f64::total_cmp);
         let [low, middle, high] = [0.1, 0.5, 0.9].map(|share| quantile(times, share));
-        table.quote(name, format!("{low:.1} {middle:.1} {high:.1} ms"), "");
+        quote(name, format!("{low:.1} {middle:.1} {high:.1} ms"), "");
     }
     let ratio = median(ours) / median(least);
-    table.quote(
+    quote(
         "start to first poll, as a ratio of medians",
         format!("{ratio:.2}"),
         "< 1.5",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use outrigger::sandbox::runtime_api::{Outcome, RuntimeApi};
 
 /// The longest that any start or invocation may take here before the measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running function; dropping it ends it.
 pub(crate) struct Process {

@@ -3,18 +3,13 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// Rows printed so far: whether all that are held to a bar keep it.
+/// The figures that are held to a bar: whether all keep it.
 #[derive(Default)]
 pub(crate) struct Table {
     missed: usize,
 }
 
 impl Table {
-    /// A figure that depends on the machine. It is shown beside its bar, and nothing fails on it.
-    pub(crate) fn quote(&mut self, figure: &str, measured: impl Display, bar: &str) {
-        row(figure, &measured.to_string(), bar, "");
-    }
-
     /// A figure that must keep its bar.
     pub(crate) fn hold(&mut self, figure: &str, measured: impl Display, bar: &str, is_kept: bool) {
         self.missed += usize::from(!is_kept);
@@ -33,6 +28,11 @@ impl Table {
             _ => ExitCode::FAILURE,
         }
     }
+}
+
+/// A figure that depends on the machine. It is shown beside its bar, and nothing fails on it.
+pub(crate) fn quote(figure: &str, measured: impl Display, bar: &str) {
+    row(figure, &measured.to_string(), bar, "");
 }
 
 fn row(figure: &str, measured: &str, bar: &str, verdict: &str) {
