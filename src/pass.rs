@@ -185,13 +185,9 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                         let queue = queue.clone();
                         let read = async move {
                             let what = format!("reading the queue `{}`", queue.address.name());
-                            self.bounded(
-                                &self.sqs_calls,
-                                ACT_RESERVE,
-                                &what,
-                                self.world.queues.depth(&queue),
-                            )
-                            .await
+                            let depth = || self.world.queues.depth(&queue);
+                            self.bounded(&self.sqs_calls, ACT_RESERVE, &what, depth)
+                                .await
                         };
                         read.boxed_local().shared()
                     });
@@ -204,7 +200,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                     let namespace = namespace.clone();
                     let read = async move {
                         let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
-                        let load = self.world.memories.load(&namespace);
+                        let load = || self.world.memories.load(&namespace);
                         self.bounded(&self.cluster_calls, ACT_RESERVE, &what, load)
                             .await
                             .map(Rc::new)
@@ -219,17 +215,20 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
     }
 
     /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
-    async fn bounded<T>(
+    ///
+    /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
+    /// and of a thousand targets most are waiting.
+    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
         calls: &Semaphore,
         reserve: Duration,
         what: &str,
-        call: impl Future<Output = Result<T, Fault>>,
+        call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
         let work = async {
             // The semaphore is never closed; without a permit the call would only be unbounded.
             let _permit = calls.acquire().await.ok();
-            call.await
+            Box::pin(call()).await
         };
         match self.plan.deadline {
             None => work.await,
@@ -266,12 +265,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             place.namespace.name,
             place.workload.name
         );
-        let workload = self.bounded(
-            &self.cluster_calls,
-            ACT_RESERVE,
-            &what,
-            self.world.workloads.read(&place),
-        );
+        let read = || self.world.workloads.read(&place);
+        let workload = self.bounded(&self.cluster_calls, ACT_RESERVE, &what, read);
         let depths = read_depths(target, shared);
         let (workload, depths, keys) = join3(workload, depths, memory.keys.clone()).await;
 
@@ -384,13 +379,9 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             to: decision.to,
         };
         let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
+        let scale = || self.world.scaler.scale(place, &change);
         match self
-            .bounded(
-                &self.cluster_calls,
-                Duration::ZERO,
-                &what,
-                self.world.scaler.scale(place, &change),
-            )
+            .bounded(&self.cluster_calls, Duration::ZERO, &what, scale)
             .await
         {
             Ok(()) => Effect::Scaled,
@@ -414,7 +405,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let what = format!("remembering target `{}`", target.id);
         let store = async {
             let _permit = memory.writes.acquire().await.ok();
-            let store = self.world.memories.store(&place.namespace, &key, old, &new);
+            let store = || self.world.memories.store(&place.namespace, &key, old, &new);
             self.bounded(&self.cluster_calls, Duration::ZERO, &what, store)
                 .await
         };
