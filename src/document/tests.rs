@@ -195,3 +195,25 @@ proptest! {
         drop(parse_yaml(text.as_bytes()));
     }
 }
+
+#[test]
+fn aliases_do_not_nest_deeper_than_a_document_may() {
+    let (open, close) = ("[".repeat(90), "]".repeat(90));
+    let mut text = format!("k0: &a0 {open}x{close}\n");
+    for level in 1..40 {
+        text += &format!("k{level}: &a{level} {open}*a{} {close}\n", level - 1);
+    }
+    let error = refused(text.as_bytes());
+    assert_eq!(error.message, "nested deeper than 100 levels");
+    assert_eq!(error.position.map(|position| position.line), Some(2));
+    assert!(yaml("a: &a [[x]]\nb: {c: *a }\n")[0].root.is_ok());
+}
+
+#[test]
+fn a_document_after_the_end_of_another_is_not_lost() {
+    let error = refused(b"a: 1\n...\nb: 2\n");
+    assert_eq!(error.position, Some(Position { line: 3, column: 1 }));
+    assert!(error.message.starts_with("a second document"), "{error}");
+    assert_eq!(yaml("a: 1\n...\n---\nb: 2\n...\n").len(), 2);
+    assert!(yaml("a: 1\n...\n")[0].root.is_ok());
+}
