@@ -272,7 +272,10 @@ fn to_rest(running: &mut Running, policy: &Policy, rest: Rest, current: u32) {
     match rest {
         Rest::Active => {}
         Rest::Allowed(count) => {
-            if running.count > count {
+            if running.count < count {
+                // Somebody set it lower; the minimum would only be left again.
+                running.set(count, Reason::ScaledToIdle);
+            } else if running.count > count {
                 running.set(
                     count,
                     if count == 0 {
@@ -404,8 +407,10 @@ fn settled(mut state: State, current: u32, now: Timestamp) -> State {
     if let Some(pending) = state.pending.take()
         && pending.to == current
     {
-        let oldest_kept = now - jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
-        state.events.retain(|event| event.at > oldest_kept);
+        let memory = jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
+        state
+            .events
+            .retain(|event| now.duration_since(event.at) < memory);
         state.events.push(pending);
         let surplus = state.events.len().saturating_sub(crate::state::MAX_ENTRIES);
         state.events.drain(..surplus);

@@ -571,8 +571,8 @@ fn idle_may_be_any_number_below_min() {
     let sentence = "worker 1 → 5: minReplicaCount is 5; was limited by nothing";
     check(
         &policy,
-        &inactive(5),
-        &seen(1, &[visible(0)]),
+        &active(5),
+        &seen(1, &[failed()]),
         5,
         Reason::BelowMin,
         &[],
@@ -827,6 +827,64 @@ fn every_reason_is_listed_once() {
         .map(|(reason, _)| reason.name())
         .collect();
     assert_eq!(names.len(), Reason::ALL.len());
+}
+
+#[test]
+fn a_failed_reading_keeps_the_count_for_a_whole_window_also_on_the_way_to_zero() {
+    let policy = policy(0, 20, None);
+    let mut state = active(10);
+    let mut pass = |seconds, reading: Reading| {
+        let decision = decide(&policy, &seen(10, &[reading]), Some(&state), at(seconds));
+        state = decision.state.clone();
+        (decision.to, decision.reason)
+    };
+    assert_eq!(pass(0, visible(0)), (10, Reason::ScaleInWindow));
+    for seconds in (30..=300).step_by(30) {
+        assert_eq!(pass(seconds, failed()), (10, Reason::ReadingFailed));
+    }
+    // Empty again, the cooldown long over: the failed readings stay in the window for 300 s.
+    for seconds in [330, 391, 500, 629] {
+        assert_eq!(pass(seconds, visible(0)), (10, Reason::ScaleInWindow));
+    }
+    assert_eq!(pass(630, visible(0)), (0, Reason::ScaledToZero));
+}
+
+#[test]
+fn a_count_below_idle_goes_to_idle_when_it_may_rest() {
+    let policy = policy(5, 10, Some(3));
+    let decision = decide(
+        &policy,
+        &seen(1, &[visible(0)]),
+        Some(&inactive(5)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (3, Reason::ScaledToIdle));
+    let again = decide(
+        &policy,
+        &seen(3, &[visible(0)]),
+        Some(&decision.state),
+        at(1000),
+    );
+    assert_eq!(again.to, 3);
+}
+
+#[test]
+fn a_change_settles_at_the_first_second_of_time() {
+    let state = State {
+        pending: Some(ScaleEvent {
+            at: Timestamp::MIN,
+            from: 1,
+            to: 2,
+        }),
+        ..inactive(2)
+    };
+    let decision = decide(
+        &policy(0, 10, None),
+        &seen(2, &[visible(20)]),
+        Some(&state),
+        Timestamp::MIN,
+    );
+    assert_eq!(decision.state.last_written, Some(2));
 }
 
 prop_compose! {
