@@ -850,6 +850,38 @@ fn a_failed_reading_keeps_the_count_for_a_whole_window_also_on_the_way_to_zero()
 }
 
 #[test]
+fn the_cooldown_that_holds_is_the_one_told() {
+    let told = |policy: &Policy, state: Option<&State>, seconds| {
+        let decision = decide(policy, &seen(1, &[visible(0)]), state, at(seconds));
+        assert_eq!(decision.reason, Reason::Cooldown);
+        decision.explanation
+    };
+    let one = policy(0, 20, None);
+    let failing = decide(&one, &seen(1, &[failed()]), Some(&inactive(1)), at(5000));
+    let again = decide(
+        &one,
+        &seen(1, &[visible(0)]),
+        Some(&failing.state),
+        at(5010),
+    );
+    let sentence = told(&one, Some(&again.state), 5030);
+    assert!(
+        sentence.ends_with("seen inactive for 20 s, to rest after 60 s"),
+        "{sentence}"
+    );
+    let new = Policy {
+        created: Some(at(-4)),
+        initial_cooldown_seconds: 600,
+        ..one
+    };
+    let sentence = told(&new, None, 500);
+    assert!(
+        sentence.ends_with("inactive for 504 s, to rest after 600 s"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn a_count_below_idle_goes_to_idle_when_it_may_rest() {
     let policy = policy(5, 10, Some(3));
     let decision = decide(

@@ -480,6 +480,61 @@ fn duplicates_are_refused_together() {
 }
 
 #[test]
+fn unknown_annotations_are_told() {
+    let with = |annotation: &str| {
+        object("", GOOD_METADATA).replacen(
+            "{name: worker}",
+            &format!("{{name: worker, annotations: {{{annotation}}}}}"),
+            1,
+        )
+    };
+    assert!(
+        error(&with("outrigger.dev/mode: shadow"))
+            .contains("metadata.annotations[outrigger.dev/mode]: not supported by this version")
+    );
+    let configuration = read_text(&with("autoscaling.keda.sh/pause: 'true'"));
+    assert_eq!(configuration.targets.len(), 1);
+    assert!(
+        configuration.findings[0]
+            .to_string()
+            .contains("not known, and ignored, did you mean `autoscaling.keda.sh/paused`?"),
+        "{:?}",
+        configuration.findings
+    );
+    assert_eq!(
+        read_text(&with("meta.helm.sh/release-name: x")).findings,
+        []
+    );
+}
+
+#[test]
+fn two_authentications_of_one_name_are_neither_used() {
+    let authentication = |role: &str| {
+        format!(
+            "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {{name: auth}}\nspec: {{podIdentity: {{provider: aws, roleArn: 'arn:aws:iam::123456789012:role/{role}'}}}}\n"
+        )
+    };
+    let one = object("", GOOD_METADATA).replace(
+        "    metadata:\n",
+        "    authenticationRef: {name: auth}\n    metadata:\n",
+    );
+    let found = errors(&format!(
+        "{one}{}{}",
+        authentication("a"),
+        authentication("b")
+    ));
+    assert!(
+        found
+            .iter()
+            .any(|error| error.contains("the authentication `auth` has errors")),
+        "{found:#?}"
+    );
+    let none = "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: x}\nspec: {podIdentity: }\n";
+    let configuration = read_text(&format!("{}{none}", object("", GOOD_METADATA)));
+    assert_eq!(configuration.findings, []);
+}
+
+#[test]
 fn a_list_stands_for_its_items() {
     let item = object("", GOOD_METADATA);
     let indented: String = item.lines().map(|line| format!("  {line}\n")).collect();
