@@ -493,7 +493,7 @@ impl Builder {
                             format!("the key {} stands twice in one mapping", quoted(&name)),
                         ));
                     }
-                    entries.push((name, node));
+                    entries.push((name, placed(node, at)));
                 }
             },
         }
@@ -521,6 +521,18 @@ fn extent_of(node: &Node) -> Extent {
         }
     }
     Extent { nodes, depth }
+}
+
+/// A collection that begins below its key stands where the key does: that is where people look.
+fn placed(node: Node, key: Position) -> Node {
+    let is_below = matches!(node.value, Value::List(_) | Value::Map(_))
+        && node
+            .position
+            .is_some_and(|position| position.line > key.line);
+    Node {
+        position: if is_below { Some(key) } else { node.position },
+        ..node
+    }
 }
 
 fn too_deep(position: Position) -> SyntaxError {

@@ -217,3 +217,16 @@ fn a_document_after_the_end_of_another_is_not_lost() {
     assert_eq!(yaml("a: 1\n...\n---\nb: 2\n...\n").len(), 2);
     assert!(yaml("a: 1\n...\n")[0].root.is_ok());
 }
+
+#[test]
+fn a_collection_below_its_key_stands_where_the_key_does() {
+    let node = only("a:\n  b:\n  - c: 1\nd: [x]\n");
+    let at = |node: &Node| {
+        node.position
+            .map(|position| (position.line, position.column))
+    };
+    let a = node.get("a").unwrap();
+    assert_eq!(at(a), Some((1, 1)));
+    assert_eq!(at(a.get("b").unwrap()), Some((2, 3)));
+    assert_eq!(at(node.get("d").unwrap()), Some((4, 4)));
+}
