@@ -516,7 +516,9 @@ fn extent_of(node: &Node) -> Extent {
             depth = depth.max(1);
         }
         Value::Map(entries) => {
-            entries.iter().for_each(|(_, value)| add(value));
+            for (_, value) in entries {
+                add(value);
+            }
             depth = depth.max(1);
         }
     }

@@ -366,15 +366,14 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
     let mut index_of: HashMap<String, usize> = HashMap::new();
     for finding in invocation.configuration.errors() {
         let name = finding.refused_name();
-        match index_of
+        if let Some((.., more)) = index_of
             .get(&name)
             .and_then(|index| refused.get_mut(*index))
         {
-            Some((.., more)) => *more += 1,
-            None => {
-                index_of.insert(name.clone(), refused.len());
-                refused.push((name, finding, 0));
-            }
+            *more += 1;
+        } else {
+            index_of.insert(name.clone(), refused.len());
+            refused.push((name, finding, 0));
         }
     }
     for (name, first, more) in refused {

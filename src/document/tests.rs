@@ -199,10 +199,12 @@ proptest! {
 #[test]
 fn aliases_do_not_nest_deeper_than_a_document_may() {
     let (open, close) = ("[".repeat(90), "]".repeat(90));
-    let mut text = format!("k0: &a0 {open}x{close}\n");
+    let mut lines = vec![format!("k0: &a0 {open}x{close}")];
     for level in 1..40 {
-        text += &format!("k{level}: &a{level} {open}*a{} {close}\n", level - 1);
+        let inner = level - 1;
+        lines.push(format!("k{level}: &a{level} {open}*a{inner} {close}"));
     }
+    let text = lines.join("\n");
     let error = refused(text.as_bytes());
     assert_eq!(error.message, "nested deeper than 100 levels");
     assert_eq!(error.position.map(|position| position.line), Some(2));

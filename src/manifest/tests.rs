@@ -537,7 +537,7 @@ fn two_authentications_of_one_name_are_neither_used() {
 #[test]
 fn a_list_stands_for_its_items() {
     let item = object("", GOOD_METADATA);
-    let indented: String = item.lines().map(|line| format!("  {line}\n")).collect();
+    let indented = format!("  {}\n", item.trim_end().replace('\n', "\n  "));
     let item = |name: &str| {
         let item = indented.replacen("  apiVersion", "- apiVersion", 1);
         item.replace("{name: worker}", &format!("{{name: {name}}}"))
