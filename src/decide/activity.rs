@@ -71,7 +71,9 @@ pub(super) fn rest(
     let window_seconds = policy.scale_in_window_seconds;
     let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
     // Only what was seen counts: a failed reading entered the window as the present count and broke the inactivity.
-    let let_go = highest.min(current) <= policy.bounds.active_min()
+    // Above the maximum nothing is held, so what the maximum leaves is what must have been let go.
+    let held = highest.min(current).min(policy.bounds.max());
+    let let_go = held <= policy.bounds.active_min()
         || memory
             .empty_since
             .is_some_and(|since| is_over(since, window_seconds, now));

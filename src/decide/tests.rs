@@ -882,6 +882,35 @@ fn the_cooldown_that_holds_is_the_one_told() {
 }
 
 #[test]
+fn a_count_above_a_maximum_of_one_rests_in_one_step() {
+    let policy = policy(0, 1, None);
+    let decision = decide(
+        &policy,
+        &seen(9, &[visible(0)]),
+        Some(&inactive(9)),
+        at(301),
+    );
+    assert_eq!((decision.to, decision.reason), (0, Reason::ScaledToZero));
+    let policy = Policy {
+        scale_in_window_seconds: 900,
+        ..policy
+    };
+    let decision = decide(
+        &policy,
+        &seen(9, &[visible(0)]),
+        Some(&inactive(9)),
+        at(400),
+    );
+    let again = decide(
+        &policy,
+        &seen(decision.to, &[visible(0)]),
+        Some(&decision.state),
+        at(400),
+    );
+    assert_eq!(again.to, decision.to, "{}", again.explanation);
+}
+
+#[test]
 fn a_count_below_idle_goes_to_idle_when_it_may_rest() {
     let policy = policy(5, 10, Some(3));
     let decision = decide(
