@@ -212,7 +212,7 @@ fn wanted(policy: &Policy, demand: &Demand, current: u32) -> Running {
     let Some(raw) = demand.raw else {
         return Running::new(current, Reason::ReadingFailed);
     };
-    if current < bounds.active_min() && demand.active != Some(true) {
+    if bounds.rest() == Some(current) && demand.active != Some(true) {
         // Asleep: only activity wakes it, and a failed reading is not activity.
         let reason = if demand.failed > 0 {
             Reason::ReadingFailed
@@ -272,10 +272,7 @@ fn to_rest(running: &mut Running, policy: &Policy, rest: Rest, current: u32) {
     match rest {
         Rest::Active => {}
         Rest::Allowed(count) => {
-            if running.count < count {
-                // Somebody set it lower; the minimum would only be left again.
-                running.set(count, Reason::ScaledToIdle);
-            } else if running.count > count {
+            if running.count > count {
                 running.set(
                     count,
                     if count == 0 {
@@ -324,6 +321,9 @@ fn within_bounds(
         && demand.raw.is_some_and(|raw| raw <= min)
     {
         running.reason = Reason::BelowMin;
+        running
+            .limited_by
+            .retain(|limit| *limit != Limit::MinReplicaCount);
     }
 }
 

@@ -911,6 +911,21 @@ fn a_count_above_a_maximum_of_one_rests_in_one_step() {
 }
 
 #[test]
+fn a_count_below_min_goes_to_the_wanted_one_at_once() {
+    let policy = Policy {
+        triggers: vec![trigger(1, 10)],
+        ..policy(2, 16, None)
+    };
+    let decision = decide(
+        &policy,
+        &seen(0, &[visible(3)]),
+        Some(&inactive(2)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (3, Reason::QueueDepth));
+}
+
+#[test]
 fn a_count_below_idle_goes_to_idle_when_it_may_rest() {
     let policy = policy(5, 10, Some(3));
     let decision = decide(
