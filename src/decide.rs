@@ -212,7 +212,7 @@ fn wanted(policy: &Policy, demand: &Demand, current: u32) -> Running {
     let Some(raw) = demand.raw else {
         return Running::new(current, Reason::ReadingFailed);
     };
-    if current < bounds.active_min() && demand.active != Some(true) {
+    if bounds.rest() == Some(current) && demand.active != Some(true) {
         // Asleep: only activity wakes it, and a failed reading is not activity.
         let reason = if demand.failed > 0 {
             Reason::ReadingFailed
@@ -321,6 +321,9 @@ fn within_bounds(
         && demand.raw.is_some_and(|raw| raw <= min)
     {
         running.reason = Reason::BelowMin;
+        running
+            .limited_by
+            .retain(|limit| *limit != Limit::MinReplicaCount);
     }
 }
 
@@ -404,8 +407,10 @@ fn settled(mut state: State, current: u32, now: Timestamp) -> State {
     if let Some(pending) = state.pending.take()
         && pending.to == current
     {
-        let oldest_kept = now - jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
-        state.events.retain(|event| event.at > oldest_kept);
+        let memory = jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
+        state
+            .events
+            .retain(|event| now.duration_since(event.at) < memory);
         state.events.push(pending);
         let surplus = state.events.len().saturating_sub(crate::state::MAX_ENTRIES);
         state.events.drain(..surplus);

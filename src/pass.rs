@@ -147,6 +147,15 @@ struct SharedMemory<'a> {
     writes: Semaphore,
 }
 
+/// What is kept for one target.
+struct Remembered<'m, 'a> {
+    memory: &'m SharedMemory<'a>,
+    /// The text of its key.
+    old: Option<&'m str>,
+    /// Whether that text already says what the decision wants remembered.
+    is_current: bool,
+}
+
 struct Pass<'w, Q, W, C, M> {
     world: World<'w, Q, W, C, M>,
     plan: Plan<'w>,
@@ -300,11 +309,13 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             }
         };
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
-        let state = old.and_then(|text| match State::parse(text) {
-            Ok(state) => Some(state),
+        let mut unreadable = false;
+        let state = old.map(|text| match State::parse(text) {
+            Ok(state) => state,
             Err(problems) => {
                 outcome.faults.push(unreadable_state(target, &problems));
-                None
+                unreadable = true;
+                State::begun_anew(seen.workload.replicas, self.plan.now)
             }
         });
         let readings = depths.into_iter().map(|depth| match depth {
@@ -321,7 +332,11 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             state,
             decision,
         };
-        let memory = keys.is_some().then_some((memory, old.map(String::as_str)));
+        let memory = keys.is_some().then_some(Remembered {
+            memory,
+            old: old.map(String::as_str),
+            is_current: !unreadable && decided.state.as_ref() == Some(&decided.decision.state),
+        });
         outcome.effect = self
             .act(target, &place, &seen, &decided, memory, &mut outcome.faults)
             .await;
@@ -337,12 +352,10 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         place: &Place,
         seen: &Seen,
         decided: &Decided,
-        memory: Option<(&SharedMemory<'_>, Option<&str>)>,
+        memory: Option<Remembered<'_, '_>>,
         faults: &mut Vec<Fault>,
     ) -> Effect {
-        let Decided {
-            state, decision, ..
-        } = decided;
+        let Decided { decision, .. } = decided;
         if self.plan.dry_run {
             return if decision.is_scale() {
                 Effect::DryRun
@@ -351,8 +364,11 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             };
         }
         let mut remembered = memory.is_some();
-        if let Some((memory, old)) = memory
-            && state.as_ref() != Some(&decision.state)
+        if let Some(Remembered {
+            memory,
+            old,
+            is_current: false,
+        }) = memory
         {
             match self
                 .remember(target, place, memory, old, &decision.state)
@@ -428,7 +444,7 @@ fn unreadable_state(target: &Target, problems: &crate::fields::Problems) -> Faul
         .map(ToString::to_string)
         .unwrap_or_default();
     let message = format!(
-        "the state of target `{}` in key `{}` of ConfigMap `{}/outrigger` cannot be read ({first}): it is begun anew, and scale-in waits a whole window",
+        "the state of target `{}` in key `{}` of ConfigMap `{}/outrigger` cannot be read ({first}): it is begun anew: scale-in waits a whole window, zero and idle a whole cooldown",
         target.id,
         target.state_key(),
         target.id.namespace,
