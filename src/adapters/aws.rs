@@ -29,12 +29,15 @@ pub struct Aws {
 impl Aws {
     /// Takes region, credentials and endpoints from the environment, as every AWS tool does. No network.
     pub async fn from_environment() -> Self {
-        let own = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .timeout_config(timeouts())
-            .load()
-            .await;
+        let own = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        Self::from_config(own.load().await)
+    }
+
+    /// Takes a configuration as it is, but for the timeouts, which are always ours.
+    #[must_use]
+    pub fn from_config(own: SdkConfig) -> Self {
         Self {
-            own,
+            own: own.into_builder().timeout_config(timeouts()).build(),
             assumed: Mutex::default(),
         }
     }
