@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -93,19 +94,9 @@ impl Aws {
             return Err(Fault::failed("NoCredentials", message));
         };
         provider.provide_credentials().await.map_err(|error| {
-            let hint = match identity {
-                Identity::Function => "check the environment's AWS credentials",
-                Identity::Role { .. } => {
-                    "check that its trust policy allows the function's role, and the external id"
-                }
-            };
-            Fault::failed(
-                "NoCredentials",
-                format!(
-                    "could not get AWS credentials for {who}: {}; {hint}",
-                    chain(&error)
-                ),
-            )
+            let (reason, hint) = (chain(&error), credentials_hint(identity));
+            let message = format!("could not get AWS credentials for {who}: {reason}; {hint}");
+            Fault::failed("NoCredentials", message)
         })
     }
 }
@@ -128,18 +119,23 @@ where
 {
     match error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("ServiceError");
+            // Without a code it is no answer of the service, whatever its status.
+            let Some(code) = service.err().code() else {
+                return bad_response();
+            };
             let message = service.err().message().unwrap_or("no message");
+            let message = message.trim_end_matches('.');
             // `AWS.SimpleQueueService.NonExistentQueue` and `com.amazonaws.sqs#QueueDoesNotExist` both end in the name.
             let short = code.rsplit(['.', '#']).next().unwrap_or(code);
             (short.to_owned(), format!("{short}: {message}"))
         }
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
-            let reason = failure
-                .as_connector_error()
-                .map(|error| chain(error))
-                .unwrap_or_default();
+            let connector = failure.as_connector_error();
+            if let Some(error) = connector.and_then(|error| credentials_error(error)) {
+                return ("NoCredentials".to_owned(), chain(error));
+            }
+            let reason = connector.map(|error| chain(error)).unwrap_or_default();
             let code = if failure.is_timeout() {
                 "Timeout"
             } else {
@@ -147,12 +143,38 @@ where
             };
             (code.to_owned(), format!("no connection: {reason}"))
         }
-        SdkError::ResponseError(_) => (
-            "BadResponse".to_owned(),
-            "the answer is not one of this service".to_owned(),
-        ),
+        SdkError::ResponseError(_) => bad_response(),
         SdkError::ConstructionFailure(_) => ("BadRequest".to_owned(), chain(error)),
         _ => ("Unknown".to_owned(), chain(error)),
+    }
+}
+
+fn bad_response() -> (String, String) {
+    (
+        "BadResponse".to_owned(),
+        "the answer is not one of this service".to_owned(),
+    )
+}
+
+/// A request whose signing failed looks like one that found no connection.
+fn credentials_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e CredentialsError> {
+    let mut level = Some(error);
+    while let Some(error) = level {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        level = error.source();
+    }
+    None
+}
+
+/// What to check when an identity has no credentials.
+pub(crate) fn credentials_hint(identity: &Identity) -> &'static str {
+    match identity {
+        Identity::Function => "check the environment's AWS credentials",
+        Identity::Role { .. } => {
+            "check that its trust policy allows the function's role, and the external id"
+        }
     }
 }
 
