@@ -131,12 +131,19 @@ impl Clusters {
             }
             first
         });
+        if !first {
+            return;
+        }
         let mut connections = self.connections.lock().await;
         let is_current = connections
             .get(cluster)
             .is_some_and(|current| Arc::ptr_eq(current, failed));
-        if first && is_current {
-            connections.remove(cluster);
+        let known = self.known.iter().find(|known| known.name == cluster);
+        // What fails to open is no better than what there is: that may only have had a bad moment.
+        if let (true, Some(known)) = (is_current, known)
+            && let Ok(connection) = Connection::open(&self.aws, known).await
+        {
+            connections.insert(cluster.to_owned(), Arc::new(connection));
         }
     }
 }
