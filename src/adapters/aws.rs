@@ -30,11 +30,11 @@ pub struct Aws {
 impl Aws {
     /// Takes region, credentials and endpoints from the environment, as every AWS tool does. No network.
     pub async fn from_environment() -> Self {
-        let own = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts());
         Self::from_config(own.load().await)
     }
 
-    /// Takes a configuration as it is, but for the timeouts, which are always ours.
+    /// Takes a configuration such as `aws_config` loads, but for the timeouts, which are always ours.
     #[must_use]
     pub fn from_config(own: SdkConfig) -> Self {
         Self {
