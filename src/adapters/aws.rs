@@ -13,7 +13,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::timeout::TimeoutConfig;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::wall_now;
 use crate::policy::Identity;
 use crate::ports::Fault;
 
@@ -25,7 +27,12 @@ const SESSION_NAME: &str = "outrigger";
 pub struct Aws {
     own: SdkConfig,
     assumed: Mutex<HashMap<(Identity, String), SdkConfig>>,
+    /// What was handed out and expires, so that a role is not assumed anew for every token.
+    credentials: Mutex<HashMap<(Identity, String), Credentials>>,
 }
+
+/// Credentials are not handed out again with less time left than this: a token made from them must outlive its use.
+const CREDENTIALS_RESERVE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Aws {
     /// Takes region, credentials and endpoints from the environment, as every AWS tool does. No network.
@@ -40,6 +47,7 @@ impl Aws {
         Self {
             own: own.into_builder().timeout_config(timeouts()).build(),
             assumed: Mutex::default(),
+            credentials: Mutex::default(),
         }
     }
 
@@ -82,6 +90,10 @@ impl Aws {
         identity: &Identity,
         region: &str,
     ) -> Result<Credentials, Fault> {
+        let key = (identity.clone(), region.to_owned());
+        if let Some(known) = self.known_credentials(&key) {
+            return Ok(known);
+        }
         let config = self.config(identity, region).await;
         let who = match identity {
             Identity::Function => "the function's own role".to_owned(),
@@ -93,11 +105,29 @@ impl Aws {
             );
             return Err(Fault::failed("NoCredentials", message));
         };
-        provider.provide_credentials().await.map_err(|error| {
+        let credentials = provider.provide_credentials().await.map_err(|error| {
             let (reason, hint) = (chain(&error), credentials_hint(identity));
             let message = format!("could not get AWS credentials for {who}: {reason}; {hint}");
             Fault::failed("NoCredentials", message)
-        })
+        })?;
+        if let Ok(mut known) = self.credentials.lock() {
+            known.insert(key, credentials.clone());
+        }
+        Ok(credentials)
+    }
+
+    fn known_credentials(&self, key: &(Identity, String)) -> Option<Credentials> {
+        let known = self.credentials.lock().ok()?.get(key).cloned()?;
+        // Without an end they come from the environment, at no cost.
+        let end = Timestamp::try_from(known.expiry()?).ok()?;
+        (end.duration_since(wall_now()) > CREDENTIALS_RESERVE).then_some(known)
+    }
+
+    /// Somebody refused what was signed with them: the next are fresh ones.
+    pub fn forget_credentials(&self) {
+        if let Ok(mut known) = self.credentials.lock() {
+            known.clear();
+        }
     }
 }
 

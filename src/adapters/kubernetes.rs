@@ -108,6 +108,7 @@ impl Clusters {
             match fault::next(&error) {
                 Next::NewToken if !minted_again => {
                     minted_again = true;
+                    self.aws.forget_credentials();
                     connection.forget_token();
                 }
                 Next::Again { asked } if attempt < MAX_ATTEMPTS => back_off(attempt, asked).await,
