@@ -154,15 +154,8 @@ pub fn decide(
     let mut warnings = Vec::new();
     let mut memory = match state {
         Some(state) => settled(clamped(state, now, &mut warnings), current, now),
-        None => State::new(now),
+        None => begun(policy, current, now),
     };
-    if state.is_none() {
-        let seed = Range {
-            out: current,
-            scale_in: current,
-        };
-        remember_wanted(&mut memory, policy, Some(seed), current, now);
-    }
 
     let (demand, running) = if policy.pause.all || policy.pause.replicas.is_some() {
         activity::forget(&mut memory);
@@ -215,13 +208,39 @@ pub fn decide(
     }
 }
 
+/// A memory that begins with the current count, which is held for a whole window.
+///
+/// Nobody knows what was before: a running workload counts as active until now, so that a lost memory costs a cooldown and
+/// not the replicas. A workload that was only just created has no past, and one with a longer initial cooldown waits for that.
+fn begun(policy: &Policy, current: u32, now: Timestamp) -> State {
+    let mut memory = State::new(now);
+    let seed = Range {
+        out: current,
+        scale_in: current,
+    };
+    remember_wanted(&mut memory, policy, Some(seed), current, now);
+    let cooldown = jiff::SignedDuration::from_secs(i64::from(policy.cooldown_seconds));
+    let is_new = policy
+        .created
+        .is_some_and(|created| now.duration_since(created) <= cooldown);
+    if current > 0 && !is_new && policy.initial_cooldown_seconds <= policy.cooldown_seconds {
+        memory.last_active = Some(now);
+    }
+    memory
+}
+
 /// Rules 3 and 5: the counts that the readings ask for. Without a range nothing is asked for, and the count stays.
 fn wanted(policy: &Policy, demand: &Demand, current: u32) -> (Running, Option<Range>) {
     let bounds = policy.bounds;
     let Some(raw) = demand.range else {
-        return (Running::new(current, Reason::ReadingFailed), None);
+        let forced = policy.force_activation && current < bounds.active_min();
+        return if forced {
+            (Running::new(bounds.active_min(), Reason::Activated), None)
+        } else {
+            (Running::new(current, Reason::ReadingFailed), None)
+        };
     };
-    if current < bounds.active_min() && demand.active != Some(true) {
+    if bounds.rest() == Some(current) && demand.active != Some(true) {
         // Asleep: only activity wakes it, and a failed reading is not activity.
         let reason = if demand.failed > 0 {
             Reason::ReadingFailed
@@ -433,6 +452,9 @@ fn within_bounds(
         && demand.range.is_some_and(|range| range.out <= min)
     {
         running.reason = Reason::BelowMin;
+        running
+            .limited_by
+            .retain(|limit| *limit != Limit::MinReplicaCount);
     }
 }
 
@@ -516,8 +538,10 @@ fn settled(mut state: State, current: u32, now: Timestamp) -> State {
     if let Some(pending) = state.pending.take()
         && pending.to == current
     {
-        let oldest_kept = now - jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
-        state.events.retain(|event| event.at > oldest_kept);
+        let memory = jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
+        state
+            .events
+            .retain(|event| now.duration_since(event.at) < memory);
         state.events.push(pending);
         let surplus = state.events.len().saturating_sub(crate::state::MAX_ENTRIES);
         state.events.drain(..surplus);

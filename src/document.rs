@@ -327,11 +327,18 @@ enum Content {
     },
 }
 
+/// How large a tree is.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    nodes: usize,
+    depth: usize,
+}
+
 struct Builder {
     first_line: usize,
     open: Vec<Open>,
-    /// Finished anchored values with their size in nodes, by the parser's anchor id.
-    anchors: HashMap<usize, (Rc<Node>, usize)>,
+    /// Finished anchored values with their size, by the parser's anchor id.
+    anchors: HashMap<usize, (Rc<Node>, Extent)>,
     root: Option<Node>,
     nodes: usize,
 }
@@ -391,10 +398,7 @@ impl Builder {
         content: Content,
     ) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(SyntaxError::new(
-                Some(position),
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(too_deep(position));
         }
         self.open.push(Open {
             anchor,
@@ -431,15 +435,19 @@ impl Builder {
     }
 
     fn alias(&mut self, id: usize, position: Position) -> Result<(), SyntaxError> {
-        let Some((node, size)) = self.anchors.get(&id) else {
+        let Some((node, extent)) = self.anchors.get(&id) else {
             return Err(SyntaxError::new(
                 Some(position),
                 "the alias stands inside the value that it refers to",
             ));
         };
-        let (node, size) = (Rc::clone(node), *size);
+        let (node, Extent { nodes, depth }) = (Rc::clone(node), *extent);
+        // An alias in an anchored value in an alias … is deeper than anything that the parser saw nested.
+        if self.open.len() + depth > MAX_DEPTH {
+            return Err(too_deep(position));
+        }
         // Counted before the copy is made: the copy is what would exhaust the memory.
-        self.count(size, position)?;
+        self.count(nodes, position)?;
         self.finish(Node::clone(&node), 0, 0)
     }
 
@@ -459,11 +467,17 @@ impl Builder {
         });
         self.count(nodes, position)?;
         if anchor != 0 {
-            let size = size_of(&node);
-            self.count(size, position)?;
-            self.anchors.insert(anchor, (Rc::new(node.clone()), size));
+            let extent = extent_of(&node);
+            self.count(extent.nodes, position)?;
+            self.anchors.insert(anchor, (Rc::new(node.clone()), extent));
         }
         match self.open.last_mut().map(|open| &mut open.content) {
+            None if self.root.is_some() => {
+                return Err(SyntaxError::new(
+                    Some(position),
+                    "a second document after `...`, allowed: one; separate documents with `---`",
+                ));
+            }
             None => self.root = Some(node),
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map {
@@ -479,7 +493,7 @@ impl Builder {
                             format!("the key {} stands twice in one mapping", quoted(&name)),
                         ));
                     }
-                    entries.push((name, node));
+                    entries.push((name, placed(node, at)));
                 }
             },
         }
@@ -487,12 +501,47 @@ impl Builder {
     }
 }
 
-fn size_of(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Null | Value::Scalar { .. } => 0,
-        Value::List(items) => items.iter().map(size_of).sum(),
-        Value::Map(entries) => entries.iter().map(|(_, value)| size_of(value)).sum(),
+fn extent_of(node: &Node) -> Extent {
+    let (mut nodes, mut depth) = (1, 0);
+    let mut add = |child: &Node| {
+        let inner = extent_of(child);
+        nodes += inner.nodes;
+        depth = depth.max(inner.depth + 1);
+    };
+    match &node.value {
+        Value::Null | Value::Scalar { .. } => {}
+        // An empty collection is a level too.
+        Value::List(items) => {
+            items.iter().for_each(&mut add);
+            depth = depth.max(1);
+        }
+        Value::Map(entries) => {
+            for (_, value) in entries {
+                add(value);
+            }
+            depth = depth.max(1);
+        }
     }
+    Extent { nodes, depth }
+}
+
+/// A collection that begins below its key stands where the key does: that is where people look.
+fn placed(node: Node, key: Position) -> Node {
+    let is_below = matches!(node.value, Value::List(_) | Value::Map(_))
+        && node
+            .position
+            .is_some_and(|position| position.line > key.line);
+    Node {
+        position: if is_below { Some(key) } else { node.position },
+        ..node
+    }
+}
+
+fn too_deep(position: Position) -> SyntaxError {
+    SyntaxError::new(
+        Some(position),
+        format!("nested deeper than {MAX_DEPTH} levels"),
+    )
 }
 
 fn key_text(node: &Node, position: Position) -> Result<String, SyntaxError> {

@@ -9,6 +9,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::aws::{Aws, chain};
@@ -72,14 +73,16 @@ pub async fn serve(
     clock: Clock,
 ) -> Result<(), lambda_runtime::Error> {
     install_crypto();
-    let function = match Settings::from_environment(&environment) {
-        Ok(settings) => Ok(Function::new(settings, clock).await),
-        Err(errors) => Err(errors),
-    };
-    let function = &function;
+    let (settings, clock) = (&Settings::from_environment(&environment), &clock);
+    // Made by the first invocation: AWS clients read the system's certificates, which takes longer than the rest of a start.
+    let function = &OnceCell::new();
     Runtime::new(service_fn(async move |event: LambdaEvent<Payload>| {
-        let result = match function {
-            Ok(function) => function.invoke(event.payload, &event.context).await,
+        let result = match settings {
+            Ok(settings) => {
+                let make = || Function::new(settings.clone(), *clock);
+                let function = function.get_or_init(make).await;
+                function.invoke(event.payload, &event.context).await
+            }
             Err(errors) => Err(InvocationError::Settings(errors.clone())),
         };
         result.inspect_err(|error| {

@@ -9,11 +9,11 @@ mod behavior;
 mod scaled_object;
 mod trigger;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::document::{self, Document, Node};
-use crate::fields::{Fields, Problem, Problems, Severity};
+use crate::fields::{self, Fields, Problem, Problems, Severity};
 use crate::policy::Policy;
 
 pub(crate) use authentication::is_role_arn;
@@ -148,17 +148,11 @@ impl Configuration {
     /// The names of what is refused: objects, or the document when it has no name. Each once, in order.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for finding in self.errors() {
-            let name = finding
-                .object
-                .clone()
-                .unwrap_or_else(|| format!("document {} of {}", finding.document, finding.file));
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        let mut seen = HashSet::new();
+        self.errors()
+            .map(Finding::refused_name)
+            .filter(|name| seen.insert(name.clone()))
+            .collect()
     }
 }
 
@@ -173,6 +167,16 @@ pub struct Finding {
     pub object: Option<String>,
     /// The problem itself.
     pub problem: Problem,
+}
+
+impl Finding {
+    /// What it refuses, when it is an error: the object, or the document when that has no name.
+    #[must_use]
+    pub fn refused_name(&self) -> String {
+        self.object
+            .clone()
+            .unwrap_or_else(|| format!("document {} of {}", self.document, self.file))
+    }
 }
 
 impl fmt::Display for Finding {
@@ -328,22 +332,46 @@ impl Reader<'_> {
     fn sort<'d>(&mut self, document: &'d Document, objects: &mut Vec<(usize, Kind, &'d Node)>) {
         let mut problems = Problems::default();
         match &document.root {
-            Ok(node) if node.value == document::Value::Null => {}
-            Ok(node) => match kind_of(node, &mut problems) {
-                Sorted::Ours(kind) => objects.push((document.number, kind, node)),
-                Sorted::Other => self.configuration.skipped += 1,
-                Sorted::Refused => {}
-            },
+            Ok(node) => self.sort_node(document.number, node, objects, &mut problems),
             Err(error) => problems.error(error.position, "", error.message.clone()),
         }
         self.report(document.number, None, problems);
+    }
+
+    /// The same for one object; a list, as `kubectl get -o yaml` prints several, stands for its items.
+    fn sort_node<'d>(
+        &mut self,
+        document: usize,
+        node: &'d Node,
+        objects: &mut Vec<(usize, Kind, &'d Node)>,
+        problems: &mut Problems,
+    ) {
+        if node.value == document::Value::Null {
+            return;
+        }
+        match kind_of(node, problems) {
+            Sorted::Ours(kind) => objects.push((document, kind, node)),
+            Sorted::List => {
+                let Some(list) = node.get("items") else {
+                    return;
+                };
+                if list.value == document::Value::Null {
+                    return;
+                }
+                for (_, item) in fields::items(list, "items", problems).unwrap_or_default() {
+                    self.sort_node(document, item, objects, problems);
+                }
+            }
+            Sorted::Other => self.configuration.skipped += 1,
+            Sorted::Refused => {}
+        }
     }
 
     /// Two ScaledObjects for one workload, or of one name, are both refused: neither is more right than the other.
     fn refuse_duplicates(&mut self, found: &mut Vec<(usize, Option<document::Position>, Target)>) {
         let mut by_workload: BTreeMap<(Option<String>, String, WorkloadRef), Vec<usize>> =
             BTreeMap::new();
-        let mut by_name: BTreeMap<TargetId, Vec<usize>> = BTreeMap::new();
+        let mut by_name: BTreeMap<(Option<String>, TargetId), Vec<usize>> = BTreeMap::new();
         for (index, (_, _, target)) in found.iter().enumerate() {
             let workload = (
                 target.cluster.clone(),
@@ -351,7 +379,10 @@ impl Reader<'_> {
                 target.workload.clone(),
             );
             by_workload.entry(workload).or_default().push(index);
-            by_name.entry(target.id.clone()).or_default().push(index);
+            by_name
+                .entry((target.cluster.clone(), target.id.clone()))
+                .or_default()
+                .push(index);
         }
         let mut refused: BTreeMap<usize, String> = BTreeMap::new();
         for ((_, _, workload), indices) in by_workload
@@ -368,7 +399,7 @@ impl Reader<'_> {
                 refused.insert(*index, message);
             }
         }
-        for (id, indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
+        for ((_, id), indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
             for index in &indices {
                 refused.entry(*index).or_insert_with(|| {
                     format!("{} ScaledObjects have the name `{id}`", indices.len())
@@ -399,6 +430,7 @@ impl Reader<'_> {
 /// What a document is to us.
 enum Sorted {
     Ours(Kind),
+    List,
     Other,
     Refused,
 }
@@ -416,7 +448,14 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
     let (Some(kind), Some(version)) = (kind, version) else {
         return Sorted::Refused;
     };
+    let version_text = version.as_text().unwrap_or_default();
     let kind = match kind.as_text() {
+        Some("List") if version_text == "v1" => return Sorted::List,
+        Some(
+            "ScaledObjectList" | "TriggerAuthenticationList" | "ClusterTriggerAuthenticationList",
+        ) if version_text == "keda.sh/v1alpha1" => {
+            return Sorted::List;
+        }
         Some("ScaledObject") => Kind::ScaledObject,
         Some("TriggerAuthentication") => Kind::TriggerAuthentication,
         Some("ClusterTriggerAuthentication") => Kind::ClusterTriggerAuthentication,
@@ -426,7 +465,7 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
             return Sorted::Refused;
         }
     };
-    match version.as_text().unwrap_or_default() {
+    match version_text {
         "keda.sh/v1alpha1" => Sorted::Ours(kind),
         // Somebody else's object of the same kind.
         other if other.contains('/') && !other.starts_with("keda.") => Sorted::Other,

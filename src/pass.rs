@@ -147,6 +147,15 @@ struct SharedMemory<'a> {
     writes: Semaphore,
 }
 
+/// What is kept for one target.
+struct Remembered<'m, 'a> {
+    memory: &'m SharedMemory<'a>,
+    /// The text of its key.
+    old: Option<&'m str>,
+    /// Whether that text already says what the decision wants remembered.
+    is_current: bool,
+}
+
 struct Pass<'w, Q, W, C, M> {
     world: World<'w, Q, W, C, M>,
     plan: Plan<'w>,
@@ -185,13 +194,9 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                         let queue = queue.clone();
                         let read = async move {
                             let what = format!("reading the queue `{}`", queue.address.name());
-                            self.bounded(
-                                &self.sqs_calls,
-                                ACT_RESERVE,
-                                &what,
-                                self.world.queues.depth(&queue),
-                            )
-                            .await
+                            let depth = || self.world.queues.depth(&queue);
+                            self.bounded(&self.sqs_calls, ACT_RESERVE, &what, depth)
+                                .await
                         };
                         read.boxed_local().shared()
                     });
@@ -204,7 +209,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                     let namespace = namespace.clone();
                     let read = async move {
                         let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
-                        let load = self.world.memories.load(&namespace);
+                        let load = || self.world.memories.load(&namespace);
                         self.bounded(&self.cluster_calls, ACT_RESERVE, &what, load)
                             .await
                             .map(Rc::new)
@@ -219,17 +224,20 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
     }
 
     /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
-    async fn bounded<T>(
+    ///
+    /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
+    /// and of a thousand targets most are waiting.
+    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
         calls: &Semaphore,
         reserve: Duration,
         what: &str,
-        call: impl Future<Output = Result<T, Fault>>,
+        call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
         let work = async {
             // The semaphore is never closed; without a permit the call would only be unbounded.
             let _permit = calls.acquire().await.ok();
-            call.await
+            Box::pin(call()).await
         };
         match self.plan.deadline {
             None => work.await,
@@ -266,12 +274,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             place.namespace.name,
             place.workload.name
         );
-        let workload = self.bounded(
-            &self.cluster_calls,
-            ACT_RESERVE,
-            &what,
-            self.world.workloads.read(&place),
-        );
+        let read = || self.world.workloads.read(&place);
+        let workload = self.bounded(&self.cluster_calls, ACT_RESERVE, &what, read);
         let depths = read_depths(target, shared);
         let (workload, depths, keys) = join3(workload, depths, memory.keys.clone()).await;
 
@@ -305,11 +309,13 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             }
         };
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
-        let state = old.and_then(|text| match State::parse(text) {
-            Ok(state) => Some(state),
+        let mut unreadable = false;
+        let state = old.map(|text| match State::parse(text) {
+            Ok(state) => state,
             Err(problems) => {
                 outcome.faults.push(unreadable_state(target, &problems));
-                None
+                unreadable = true;
+                State::begun_anew(seen.workload.replicas, self.plan.now)
             }
         });
         let readings = depths.into_iter().map(|depth| match depth {
@@ -326,7 +332,11 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             state,
             decision,
         };
-        let memory = keys.is_some().then_some((memory, old.map(String::as_str)));
+        let memory = keys.is_some().then_some(Remembered {
+            memory,
+            old: old.map(String::as_str),
+            is_current: !unreadable && decided.state.as_ref() == Some(&decided.decision.state),
+        });
         outcome.effect = self
             .act(target, &place, &seen, &decided, memory, &mut outcome.faults)
             .await;
@@ -342,12 +352,10 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         place: &Place,
         seen: &Seen,
         decided: &Decided,
-        memory: Option<(&SharedMemory<'_>, Option<&str>)>,
+        memory: Option<Remembered<'_, '_>>,
         faults: &mut Vec<Fault>,
     ) -> Effect {
-        let Decided {
-            state, decision, ..
-        } = decided;
+        let Decided { decision, .. } = decided;
         if self.plan.dry_run {
             return if decision.is_scale() {
                 Effect::DryRun
@@ -356,8 +364,11 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             };
         }
         let mut remembered = memory.is_some();
-        if let Some((memory, old)) = memory
-            && state.as_ref() != Some(&decision.state)
+        if let Some(Remembered {
+            memory,
+            old,
+            is_current: false,
+        }) = memory
         {
             match self
                 .remember(target, place, memory, old, &decision.state)
@@ -384,13 +395,9 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             to: decision.to,
         };
         let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
+        let scale = || self.world.scaler.scale(place, &change);
         match self
-            .bounded(
-                &self.cluster_calls,
-                Duration::ZERO,
-                &what,
-                self.world.scaler.scale(place, &change),
-            )
+            .bounded(&self.cluster_calls, Duration::ZERO, &what, scale)
             .await
         {
             Ok(()) => Effect::Scaled,
@@ -414,7 +421,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let what = format!("remembering target `{}`", target.id);
         let store = async {
             let _permit = memory.writes.acquire().await.ok();
-            let store = self.world.memories.store(&place.namespace, &key, old, &new);
+            let store = || self.world.memories.store(&place.namespace, &key, old, &new);
             self.bounded(&self.cluster_calls, Duration::ZERO, &what, store)
                 .await
         };
@@ -437,7 +444,7 @@ fn unreadable_state(target: &Target, problems: &crate::fields::Problems) -> Faul
         .map(ToString::to_string)
         .unwrap_or_default();
     let message = format!(
-        "the state of target `{}` in key `{}` of ConfigMap `{}/outrigger` cannot be read ({first}): it is begun anew, and scale-in waits a whole window",
+        "the state of target `{}` in key `{}` of ConfigMap `{}/outrigger` cannot be read ({first}): it is begun anew: scale-in waits a whole window, zero and idle a whole cooldown",
         target.id,
         target.state_key(),
         target.id.namespace,

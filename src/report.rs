@@ -361,15 +361,22 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
         .iter()
         .map(|stale| format!("configuration: {stale}"))
         .collect();
-    let refused = invocation.configuration.refused();
-    for name in &refused {
-        let mut errors = invocation.configuration.errors().filter(|finding| {
-            finding.object.as_ref() == Some(name)
-                || (finding.object.is_none()
-                    && name.starts_with(&format!("document {} ", finding.document)))
-        });
-        let first = errors.next().map(ToString::to_string).unwrap_or_default();
-        let more = errors.count();
+    // The first error of each refused name, and how many more it has.
+    let mut refused: Vec<(String, &Finding, usize)> = Vec::new();
+    let mut index_of: HashMap<String, usize> = HashMap::new();
+    for finding in invocation.configuration.errors() {
+        let name = finding.refused_name();
+        if let Some((.., more)) = index_of
+            .get(&name)
+            .and_then(|index| refused.get_mut(*index))
+        {
+            *more += 1;
+        } else {
+            index_of.insert(name.clone(), refused.len());
+            refused.push((name, finding, 0));
+        }
+    }
+    for (name, first, more) in refused {
         let more = if more > 0 {
             format!(" (and {more} more)")
         } else {

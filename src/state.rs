@@ -83,6 +83,20 @@ impl State {
         }
     }
 
+    /// A memory that begins now because the one before was lost. What was active until when is not known, so the count
+    /// counts as wanted and the workload as active until now: a whole window and a whole cooldown go by before scale-in.
+    #[must_use]
+    pub fn begun_anew(replicas: u32, now: Timestamp) -> Self {
+        Self {
+            last_active: Some(now),
+            in_window: vec![WindowEntry {
+                replicas,
+                until: None,
+            }],
+            ..Self::new(now)
+        }
+    }
+
     /// The JSON of the contract; what is empty is left out.
     #[must_use]
     pub fn to_json(&self) -> Json {

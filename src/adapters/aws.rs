@@ -9,10 +9,13 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::timeout::TimeoutConfig;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::wall_now;
 use crate::policy::Identity;
 use crate::ports::Fault;
 
@@ -24,18 +27,27 @@ const SESSION_NAME: &str = "outrigger";
 pub struct Aws {
     own: SdkConfig,
     assumed: Mutex<HashMap<(Identity, String), SdkConfig>>,
+    /// What was handed out and expires, so that a role is not assumed anew for every token.
+    credentials: Mutex<HashMap<(Identity, String), Credentials>>,
 }
+
+/// Credentials are not handed out again with less time left than this: a token made from them must outlive its use.
+const CREDENTIALS_RESERVE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Aws {
     /// Takes region, credentials and endpoints from the environment, as every AWS tool does. No network.
     pub async fn from_environment() -> Self {
-        let own = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .timeout_config(timeouts())
-            .load()
-            .await;
+        let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts());
+        Self::from_config(own.load().await)
+    }
+
+    /// Takes a configuration such as `aws_config` loads, but for the timeouts, which are always ours.
+    #[must_use]
+    pub fn from_config(own: SdkConfig) -> Self {
         Self {
-            own,
+            own: own.into_builder().timeout_config(timeouts()).build(),
             assumed: Mutex::default(),
+            credentials: Mutex::default(),
         }
     }
 
@@ -84,6 +96,10 @@ impl Aws {
         identity: &Identity,
         region: &str,
     ) -> Result<Credentials, Fault> {
+        let key = (identity.clone(), region.to_owned());
+        if let Some(known) = self.known_credentials(&key) {
+            return Ok(known);
+        }
         let config = self.config(identity, region).await;
         let who = match identity {
             Identity::Function => "this process".to_owned(),
@@ -95,21 +111,29 @@ impl Aws {
             );
             return Err(Fault::failed("NoCredentials", message));
         };
-        provider.provide_credentials().await.map_err(|error| {
-            let hint = match identity {
-                Identity::Function => "check the environment's AWS credentials",
-                Identity::Role { .. } => {
-                    "check that its trust policy allows the function's role, and the external id"
-                }
-            };
-            Fault::failed(
-                "NoCredentials",
-                format!(
-                    "could not get AWS credentials for {who}: {}; {hint}",
-                    chain(&error)
-                ),
-            )
-        })
+        let credentials = provider.provide_credentials().await.map_err(|error| {
+            let (reason, hint) = (chain(&error), credentials_hint(identity));
+            let message = format!("could not get AWS credentials for {who}: {reason}; {hint}");
+            Fault::failed("NoCredentials", message)
+        })?;
+        if let Ok(mut known) = self.credentials.lock() {
+            known.insert(key, credentials.clone());
+        }
+        Ok(credentials)
+    }
+
+    fn known_credentials(&self, key: &(Identity, String)) -> Option<Credentials> {
+        let known = self.credentials.lock().ok()?.get(key).cloned()?;
+        // Without an end they come from the environment, at no cost.
+        let end = Timestamp::try_from(known.expiry()?).ok()?;
+        (end.duration_since(wall_now()) > CREDENTIALS_RESERVE).then_some(known)
+    }
+
+    /// Somebody refused what was signed with them: the next are fresh ones.
+    pub fn forget_credentials(&self) {
+        if let Ok(mut known) = self.credentials.lock() {
+            known.clear();
+        }
     }
 }
 
@@ -131,18 +155,23 @@ where
 {
     match error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("ServiceError");
+            // Without a code it is no answer of the service, whatever its status.
+            let Some(code) = service.err().code() else {
+                return bad_response();
+            };
             let message = service.err().message().unwrap_or("no message");
+            let message = message.trim_end_matches('.');
             // `AWS.SimpleQueueService.NonExistentQueue` and `com.amazonaws.sqs#QueueDoesNotExist` both end in the name.
             let short = code.rsplit(['.', '#']).next().unwrap_or(code);
             (short.to_owned(), format!("{short}: {message}"))
         }
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
-            let reason = failure
-                .as_connector_error()
-                .map(|error| chain(error))
-                .unwrap_or_default();
+            let connector = failure.as_connector_error();
+            if let Some(error) = connector.and_then(|error| credentials_error(error)) {
+                return ("NoCredentials".to_owned(), chain(error));
+            }
+            let reason = connector.map(|error| chain(error)).unwrap_or_default();
             let code = if failure.is_timeout() {
                 "Timeout"
             } else {
@@ -150,12 +179,38 @@ where
             };
             (code.to_owned(), format!("no connection: {reason}"))
         }
-        SdkError::ResponseError(_) => (
-            "BadResponse".to_owned(),
-            "the answer is not one of this service".to_owned(),
-        ),
+        SdkError::ResponseError(_) => bad_response(),
         SdkError::ConstructionFailure(_) => ("BadRequest".to_owned(), chain(error)),
         _ => ("Unknown".to_owned(), chain(error)),
+    }
+}
+
+fn bad_response() -> (String, String) {
+    (
+        "BadResponse".to_owned(),
+        "the answer is not one of this service".to_owned(),
+    )
+}
+
+/// A request whose signing failed looks like one that found no connection.
+fn credentials_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e CredentialsError> {
+    let mut level = Some(error);
+    while let Some(error) = level {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        level = error.source();
+    }
+    None
+}
+
+/// What to check when an identity has no credentials.
+pub(crate) fn credentials_hint(identity: &Identity) -> &'static str {
+    match identity {
+        Identity::Function => "check the environment's AWS credentials",
+        Identity::Role { .. } => {
+            "check that its trust policy allows the function's role, and the external id"
+        }
     }
 }
 

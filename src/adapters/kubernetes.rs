@@ -108,6 +108,7 @@ impl Clusters {
             match fault::next(&error) {
                 Next::NewToken if !minted_again => {
                     minted_again = true;
+                    self.aws.forget_credentials();
                     connection.forget_token();
                 }
                 Next::Again { asked } if attempt < MAX_ATTEMPTS => back_off(attempt, asked).await,
@@ -131,12 +132,19 @@ impl Clusters {
             }
             first
         });
+        if !first {
+            return;
+        }
         let mut connections = self.connections.lock().await;
         let is_current = connections
             .get(cluster)
             .is_some_and(|current| Arc::ptr_eq(current, failed));
-        if first && is_current {
-            connections.remove(cluster);
+        let known = self.known.iter().find(|known| known.name == cluster);
+        // What fails to open is no better than what there is: that may only have had a bad moment.
+        if let (true, Some(known)) = (is_current, known)
+            && let Ok(connection) = Connection::open(&self.aws, known).await
+        {
+            connections.insert(cluster.to_owned(), Arc::new(connection));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::aws::{Aws, describe};
+use super::aws::{Aws, credentials_hint, describe};
 use crate::decide::QueueDepth;
 use crate::policy::{Identity, Queue, QueueAddress};
 use crate::ports::{Fault, Queues};
@@ -168,6 +168,10 @@ fn fault(action: &str, queue: &Queue, (code, message): (String, String)) -> Faul
         }
         "Timeout" | "ConnectionFailed" => {
             "check the way to SQS: NAT or a VPC endpoint when the function is in a VPC".to_owned()
+        }
+        "NoCredentials" => {
+            let hint = credentials_hint(identity);
+            format!("no credentials for {who}: {hint}")
         }
         "UnrecognizedClientException"
         | "InvalidClientTokenId"

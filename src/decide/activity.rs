@@ -42,7 +42,7 @@ pub(super) fn forget(memory: &mut State) {
 }
 
 /// Rule 7 of the decision. The cooldown counts from the end of the last activity, before any activity from creation.
-/// A count above the active minimum must also have been let go by the scale-in window: its entries, or inactivity for as long.
+/// A count above the active minimum must also have been let go by the scale-in window: its entries, or inactivity seen for as long.
 pub(super) fn rest(
     policy: &Policy,
     demand: &Demand,
@@ -70,11 +70,13 @@ pub(super) fn rest(
     });
     let window_seconds = policy.scale_in.window_seconds;
     let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
-    let inactive_since = memory
-        .last_active
-        .map_or(memory.first_seen, |end| end.max(memory.first_seen));
-    let let_go = highest.min(current) <= policy.bounds.active_min()
-        || is_over(inactive_since, window_seconds, now);
+    // Only what was seen counts: a failed reading entered the window as the present count and broke the inactivity.
+    // Above the maximum nothing is held, so what the maximum leaves is what must have been let go.
+    let held = highest.min(current).min(policy.bounds.max());
+    let let_go = held <= policy.bounds.active_min()
+        || memory
+            .empty_since
+            .is_some_and(|since| is_over(since, window_seconds, now));
     if cooled_down && confirmed && let_go {
         Rest::Allowed(count)
     } else {

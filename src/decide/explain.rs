@@ -54,11 +54,22 @@ fn cause(
     let backlog = backlog(policy, demand);
     match running.reason {
         Reason::QueueDepth => format!("{backlog}{}", failed_too(demand)),
+        Reason::Activated if policy.force_activation => {
+            format!(
+                "the annotation force-activation is set, with {backlog}{}",
+                failed_too(demand)
+            )
+        }
         Reason::Activated => format!("active again with {backlog}{}", failed_too(demand)),
-        Reason::Steady => format!("{backlog}{}", at_limit(policy, running)),
+        Reason::Steady => format!(
+            "{backlog}{}{}",
+            at_limit(policy, running),
+            failed_too(demand)
+        ),
         Reason::WithinTolerance => format!(
-            "{backlog} is within the tolerance of {current} replicas{}",
-            at_limit(policy, running)
+            "{backlog} is within the tolerance of {current} replicas{}{}",
+            at_limit(policy, running),
+            failed_too(demand)
         ),
         Reason::ScaledToZero | Reason::ScaledToIdle => {
             let rest = if running.count == 0 {
@@ -80,7 +91,7 @@ fn cause(
             let wanted = asked(policy, demand, current);
             let seconds = policy.scale_in.window_seconds;
             format!(
-                "{backlog} asks for {wanted}, but up to {} were wanted in the last {seconds} s",
+                "{backlog} asks for {wanted}, held at {} by the last {seconds} s",
                 running.count
             )
         }
@@ -119,11 +130,7 @@ fn cause(
                 running.count
             )
         }
-        Reason::Cooldown => format!(
-            "{backlog}, inactive for {}, to rest after {} s",
-            inactive_for(memory, now),
-            cooldown_seconds(policy, memory)
-        ),
+        Reason::Cooldown => format!("{backlog}, {}", cooldown(policy, memory, now)),
         Reason::Inactive => format!("{backlog}, not above {}", activation(policy, demand)),
         Reason::ReadingFailed if demand.range.is_some() => {
             format!(
@@ -259,11 +266,21 @@ fn inactive_for(memory: &State, now: Timestamp) -> String {
     format!("{} s", now.duration_since(since).as_secs().max(0))
 }
 
-fn cooldown_seconds(policy: &Policy, memory: &State) -> u32 {
-    let configured = if memory.last_active.is_some() {
-        policy.cooldown_seconds
-    } else {
-        policy.initial_cooldown_seconds
+/// What a workload still waits for: the cooldown, or readings that agree for long enough after one that failed.
+fn cooldown(policy: &Policy, memory: &State, now: Timestamp) -> String {
+    let (since, seconds) = match memory.last_active {
+        Some(end) => (end, policy.cooldown_seconds),
+        None => (
+            policy.created.unwrap_or(memory.first_seen),
+            policy.initial_cooldown_seconds,
+        ),
     };
-    configured.max(MIN_EMPTY_SECONDS)
+    let age = |since| now.duration_since(since).as_secs().max(0);
+    let (waited, empty) = (age(since), age(memory.empty_since.unwrap_or(now)));
+    if waited > i64::from(seconds) {
+        format!("seen inactive for {empty} s, to rest after {MIN_EMPTY_SECONDS} s")
+    } else {
+        let seconds = seconds.max(MIN_EMPTY_SECONDS);
+        format!("inactive for {waited} s, to rest after {seconds} s")
+    }
 }

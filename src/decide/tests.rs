@@ -206,8 +206,7 @@ fn scale_in_waits_for_the_window() {
         ],
         ..active(3)
     };
-    let sentence = "worker stays at 10: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, \
-                    but up to 10 were wanted in the last 300 s";
+    let sentence = "worker stays at 10: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 10 by the last 300 s";
     let limits = [Limit::ScaleInWindow];
     check(
         &policy(2, 16, None),
@@ -245,8 +244,7 @@ fn the_window_may_allow_a_part() {
         ],
         ..active(3)
     };
-    let sentence = "worker 10 → 7: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, \
-                    but up to 7 were wanted in the last 300 s; was limited by the 300 s scale-in window";
+    let sentence = "worker 10 → 7: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 7 by the last 300 s; was limited by the 300 s scale-in window";
     check(
         &policy(2, 16, None),
         &state,
@@ -375,7 +373,7 @@ fn zero_is_woken_by_activity_alone() {
         sentence,
     );
     policy.force_activation = true;
-    let sentence = "worker 0 → 1: active again with 0 messages (0 visible + 0 in flight) / 10 per replica; was limited by nothing";
+    let sentence = "worker 0 → 1: the annotation force-activation is set, with 0 messages (0 visible + 0 in flight) / 10 per replica; was limited by nothing";
     check(
         &policy,
         &inactive(1),
@@ -574,8 +572,8 @@ fn idle_may_be_any_number_below_min() {
     let sentence = "worker 1 → 5: minReplicaCount is 5; was limited by nothing";
     check(
         &policy,
-        &inactive(5),
-        &seen(1, &[visible(0)]),
+        &active(5),
+        &seen(1, &[failed()]),
         5,
         Reason::BelowMin,
         &[],
@@ -1178,6 +1176,143 @@ fn any_fallback() -> impl Strategy<Value = Option<Fallback>> {
             behavior,
         },
     ))
+}
+
+#[test]
+fn a_failed_reading_keeps_the_count_for_a_whole_window_also_on_the_way_to_zero() {
+    let policy = policy(0, 20, None);
+    let mut state = active(10);
+    let mut pass = |seconds, reading: Reading| {
+        let decision = decide(&policy, &seen(10, &[reading]), Some(&state), at(seconds));
+        state = decision.state.clone();
+        (decision.to, decision.reason)
+    };
+    assert_eq!(pass(0, visible(0)), (10, Reason::ScaleInWindow));
+    for seconds in (30..=300).step_by(30) {
+        assert_eq!(pass(seconds, failed()), (10, Reason::ReadingFailed));
+    }
+    // Empty again, the cooldown long over: the failed readings stay in the window for 300 s.
+    for seconds in [330, 391, 500, 629] {
+        assert_eq!(pass(seconds, visible(0)), (10, Reason::ScaleInWindow));
+    }
+    assert_eq!(pass(630, visible(0)), (0, Reason::ScaledToZero));
+}
+
+#[test]
+fn the_cooldown_that_holds_is_the_one_told() {
+    let told = |policy: &Policy, state: Option<&State>, seconds| {
+        let decision = decide(policy, &seen(1, &[visible(0)]), state, at(seconds));
+        assert_eq!(decision.reason, Reason::Cooldown);
+        decision.explanation
+    };
+    let one = policy(0, 20, None);
+    let failing = decide(&one, &seen(1, &[failed()]), Some(&inactive(1)), at(5000));
+    let again = decide(
+        &one,
+        &seen(1, &[visible(0)]),
+        Some(&failing.state),
+        at(5010),
+    );
+    let sentence = told(&one, Some(&again.state), 5030);
+    assert!(
+        sentence.ends_with("seen inactive for 20 s, to rest after 60 s"),
+        "{sentence}"
+    );
+    let new = Policy {
+        created: Some(at(-4)),
+        initial_cooldown_seconds: 600,
+        ..one
+    };
+    let sentence = told(&new, None, 500);
+    assert!(
+        sentence.ends_with("inactive for 504 s, to rest after 600 s"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_count_above_a_maximum_of_one_rests_in_one_step() {
+    let policy = policy(0, 1, None);
+    let decision = decide(
+        &policy,
+        &seen(9, &[visible(0)]),
+        Some(&inactive(9)),
+        at(301),
+    );
+    assert_eq!((decision.to, decision.reason), (0, Reason::ScaledToZero));
+    let policy = Policy {
+        scale_in: ScalingRules {
+            window_seconds: 900,
+            ..ScalingRules::SCALE_IN
+        },
+        ..policy
+    };
+    let decision = decide(
+        &policy,
+        &seen(9, &[visible(0)]),
+        Some(&inactive(9)),
+        at(400),
+    );
+    let again = decide(
+        &policy,
+        &seen(decision.to, &[visible(0)]),
+        Some(&decision.state),
+        at(400),
+    );
+    assert_eq!(again.to, decision.to, "{}", again.explanation);
+}
+
+#[test]
+fn a_count_below_min_goes_to_the_wanted_one_at_once() {
+    let policy = Policy {
+        triggers: vec![trigger(1, 10)],
+        ..policy(2, 16, None)
+    };
+    let decision = decide(
+        &policy,
+        &seen(0, &[visible(3)]),
+        Some(&inactive(2)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (3, Reason::QueueDepth));
+}
+
+#[test]
+fn a_count_below_idle_goes_to_idle_when_it_may_rest() {
+    let policy = policy(5, 10, Some(3));
+    let decision = decide(
+        &policy,
+        &seen(1, &[visible(0)]),
+        Some(&inactive(5)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (3, Reason::ScaledToIdle));
+    let again = decide(
+        &policy,
+        &seen(3, &[visible(0)]),
+        Some(&decision.state),
+        at(1000),
+    );
+    assert_eq!(again.to, 3);
+}
+
+#[test]
+fn a_change_settles_at_the_first_second_of_time() {
+    let state = State {
+        pending: Some(ScaleEvent {
+            at: Timestamp::MIN,
+            from: 1,
+            to: 2,
+        }),
+        ..inactive(2)
+    };
+    let decision = decide(
+        &policy(0, 10, None),
+        &seen(2, &[visible(20)]),
+        Some(&state),
+        Timestamp::MIN,
+    );
+    assert_eq!(decision.state.last_written, Some(2));
 }
 
 prop_compose! {

@@ -195,3 +195,40 @@ proptest! {
         drop(parse_yaml(text.as_bytes()));
     }
 }
+
+#[test]
+fn aliases_do_not_nest_deeper_than_a_document_may() {
+    let (open, close) = ("[".repeat(90), "]".repeat(90));
+    let mut lines = vec![format!("k0: &a0 {open}x{close}")];
+    for level in 1..40 {
+        let inner = level - 1;
+        lines.push(format!("k{level}: &a{level} {open}*a{inner} {close}"));
+    }
+    let text = lines.join("\n");
+    let error = refused(text.as_bytes());
+    assert_eq!(error.message, "nested deeper than 100 levels");
+    assert_eq!(error.position.map(|position| position.line), Some(2));
+    assert!(yaml("a: &a [[x]]\nb: {c: *a }\n")[0].root.is_ok());
+}
+
+#[test]
+fn a_document_after_the_end_of_another_is_not_lost() {
+    let error = refused(b"a: 1\n...\nb: 2\n");
+    assert_eq!(error.position, Some(Position { line: 3, column: 1 }));
+    assert!(error.message.starts_with("a second document"), "{error}");
+    assert_eq!(yaml("a: 1\n...\n---\nb: 2\n...\n").len(), 2);
+    assert!(yaml("a: 1\n...\n")[0].root.is_ok());
+}
+
+#[test]
+fn a_collection_below_its_key_stands_where_the_key_does() {
+    let node = only("a:\n  b:\n  - c: 1\nd: [x]\n");
+    let at = |node: &Node| {
+        node.position
+            .map(|position| (position.line, position.column))
+    };
+    let a = node.get("a").unwrap();
+    assert_eq!(at(a), Some((1, 1)));
+    assert_eq!(at(a.get("b").unwrap()), Some((2, 3)));
+    assert_eq!(at(node.get("d").unwrap()), Some((4, 4)));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::{Node, Position, quoted};
+use crate::document::{Node, Position, Value, quoted};
 use crate::fields::{self, Fields, Problems, one_of, suggestion};
 use crate::policy::Identity;
 
@@ -45,14 +45,18 @@ impl Authentications {
         else {
             return (None, problems);
         };
-        let kind = match node.get("spec").and_then(|spec| spec.get("podIdentity")) {
+        let identity = node.get("spec").and_then(|spec| spec.get("podIdentity"));
+        let kind = match identity.filter(|identity| identity.value != Value::Null) {
             None => Kind::Other,
             Some(identity) => pod_identity(identity, &mut problems).unwrap_or(Kind::Broken),
         };
         let object = namespace
             .as_ref()
             .map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-        if self.by_name.insert((namespace, name), kind).is_some() {
+        let key = (namespace, name);
+        if self.by_name.insert(key.clone(), kind).is_some() {
+            // Which of them is meant is not ours to guess: one may have rights that the other has not.
+            self.by_name.insert(key, Kind::Broken);
             problems.error(
                 node.position,
                 "metadata.name",

@@ -163,6 +163,7 @@ fn read_metadata(
             _ => cluster = fields::text(value, &path, problems),
         }
     }
+    refuse_unknown_annotations(annotations, problems);
     let id = TargetId {
         namespace: namespace?,
         name: name?,
@@ -185,6 +186,29 @@ fn read_metadata(
         force_activation,
         json,
     })
+}
+
+/// A switch of ours that is not read would be a switch that silently does not apply; KEDA's prefix is not ours to refuse.
+fn refuse_unknown_annotations(annotations: Option<&Node>, problems: &mut Problems) {
+    let Some(Value::Map(entries)) = annotations.map(|node| &node.value) else {
+        return;
+    };
+    for (key, node) in entries {
+        if ANNOTATIONS.contains(&key.as_str()) {
+            continue;
+        }
+        let path = format!("metadata.annotations[{}]", quoted(key).replace('`', ""));
+        if key.starts_with("outrigger.dev/") {
+            let message = format!(
+                "not supported by this version{}",
+                suggestion(key, &[CLUSTER])
+            );
+            problems.error(node.position, &path, message);
+        } else if key.starts_with("autoscaling.keda.sh/") {
+            let message = format!("not known, and ignored{}", suggestion(key, &ANNOTATIONS));
+            problems.warning(node.position, &path, message);
+        }
+    }
 }
 
 /// KEDA: any text that is not a spelling of false sets the annotation.

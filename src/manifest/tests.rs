@@ -481,6 +481,115 @@ fn duplicates_are_refused_together() {
 }
 
 #[test]
+fn unknown_annotations_are_told() {
+    let with = |annotation: &str| {
+        object("", GOOD_METADATA).replacen(
+            "{name: worker}",
+            &format!("{{name: worker, annotations: {{{annotation}}}}}"),
+            1,
+        )
+    };
+    assert!(
+        error(&with("outrigger.dev/mode: shadow"))
+            .contains("metadata.annotations[outrigger.dev/mode]: not supported by this version")
+    );
+    let configuration = read_text(&with("autoscaling.keda.sh/pause: 'true'"));
+    assert_eq!(configuration.targets.len(), 1);
+    assert!(
+        configuration.findings[0]
+            .to_string()
+            .contains("not known, and ignored, did you mean `autoscaling.keda.sh/paused`?"),
+        "{:?}",
+        configuration.findings
+    );
+    assert_eq!(
+        read_text(&with("meta.helm.sh/release-name: x")).findings,
+        []
+    );
+}
+
+#[test]
+fn two_authentications_of_one_name_are_neither_used() {
+    let authentication = |role: &str| {
+        format!(
+            "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {{name: auth}}\nspec: {{podIdentity: {{provider: aws, roleArn: 'arn:aws:iam::123456789012:role/{role}'}}}}\n"
+        )
+    };
+    let one = object("", GOOD_METADATA).replace(
+        "    metadata:\n",
+        "    authenticationRef: {name: auth}\n    metadata:\n",
+    );
+    let found = errors(&format!(
+        "{one}{}{}",
+        authentication("a"),
+        authentication("b")
+    ));
+    assert!(
+        found
+            .iter()
+            .any(|error| error.contains("the authentication `auth` has errors")),
+        "{found:#?}"
+    );
+    let none = "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: x}\nspec: {podIdentity: }\n";
+    let configuration = read_text(&format!("{}{none}", object("", GOOD_METADATA)));
+    assert_eq!(configuration.findings, []);
+}
+
+#[test]
+fn a_list_stands_for_its_items() {
+    let item = object("", GOOD_METADATA);
+    let indented = format!("  {}\n", item.trim_end().replace('\n', "\n  "));
+    let item = |name: &str| {
+        let item = indented.replacen("  apiVersion", "- apiVersion", 1);
+        item.replace("{name: worker}", &format!("{{name: {name}}}"))
+    };
+    let service = "- {apiVersion: v1, kind: Service}\n";
+    for head in [
+        "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\n",
+        "apiVersion: keda.sh/v1alpha1\nkind: ScaledObjectList\n",
+    ] {
+        let text = format!("{head}items:\n{}{service}{}", item("one"), item("two"));
+        let configuration = read_text(&text);
+        assert_eq!(
+            (
+                configuration.targets.len(),
+                configuration.skipped,
+                configuration.findings.len()
+            ),
+            (2, 1, 0),
+            "{:?}",
+            configuration.findings
+        );
+        let broken = text.replacen("awsRegion: eu-west-1", "awsRegion: here", 1);
+        let configuration = read_text(&broken);
+        assert_eq!(configuration.targets.len(), 1);
+        assert!(
+            configuration.findings[0]
+                .to_string()
+                .contains("(default/one): spec.triggers[0].metadata.awsRegion: found `here`"),
+            "{:?}",
+            configuration.findings
+        );
+    }
+    for empty in ["", "items: []\n", "items:\n"] {
+        let configuration = read_text(&format!("apiVersion: v1\nkind: List\n{empty}"));
+        assert_eq!(configuration, Configuration::default());
+    }
+    assert!(error("apiVersion: v1\nkind: List\nitems: x\n").contains("items: found `x`"));
+}
+
+#[test]
+fn one_name_in_two_clusters_is_two_targets() {
+    let near = object("", GOOD_METADATA).replacen(
+        "{name: worker}",
+        "{name: worker, annotations: {outrigger.dev/cluster: near}}",
+        1,
+    );
+    let far = near.replace("near", "far");
+    assert_eq!(read_text(&format!("{near}---\n{far}")).targets.len(), 2);
+}
+
+#[test]
 fn annotations_of_keda() {
     let with = |annotations: &str| {
         object("", GOOD_METADATA).replacen(

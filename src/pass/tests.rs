@@ -587,6 +587,44 @@ async fn an_unreadable_state_is_begun_anew_and_told() {
 }
 
 #[tokio::test]
+async fn a_lost_state_goes_to_zero_after_a_whole_cooldown() {
+    let text = object("worker", "worker")
+        .replace("minReplicaCount: 2", "minReplicaCount: 0")
+        .replace("spec:\n", "spec:\n  cooldownPeriod: 3600\n");
+    let context = Context {
+        file: "test.yaml",
+        namespace: "default",
+        clusters: &[],
+    };
+    let configuration = read(text.as_bytes(), context);
+    assert_eq!(
+        configuration.targets[0].policy.cooldown_seconds, 3600,
+        "{text}"
+    );
+    assert_eq!(configuration.targets[0].policy.bounds.min(), 0, "{text}");
+    let servers = Servers::new(&[("worker", 0, 1)]);
+    let state = State::begun_anew(1, at(0)).to_json().to_string();
+    for lost in ["junk", &state] {
+        servers
+            .memories
+            .borrow_mut()
+            .get_mut("default")
+            .unwrap()
+            .insert("rollout.worker".into(), lost.into());
+        servers.calls();
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(effects(&outcomes), [(Effect::Held, lost == "junk")]);
+        assert!(servers.calls().contains(&"store rollout.worker".to_owned()));
+    }
+    for seconds in [60, 400, 3600] {
+        pass(&servers, &configuration, seconds).await;
+        assert_eq!(servers.replicas("worker"), 1, "{seconds}");
+    }
+    pass(&servers, &configuration, 3601).await;
+    assert_eq!(servers.replicas("worker"), 0);
+}
+
+#[tokio::test]
 async fn calls_are_bounded() {
     let names: Vec<String> = (0..200).map(|index| format!("w{index}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tower::util::MapRequestLayer;
 
-use crate::adapters::aws::{Aws, describe};
+use crate::adapters::aws::{Aws, credentials_hint, describe};
 use crate::adapters::eks_token;
 use crate::clock::wall_now;
 use crate::policy::Identity;
@@ -121,7 +121,8 @@ fn identity(cluster: &Cluster) -> Identity {
 
 async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress, Fault> {
     let Cluster { name, region, .. } = cluster;
-    let config = aws.config(&identity(cluster), region).await;
+    let identity = identity(cluster);
+    let config = aws.config(&identity, region).await;
     let answer = aws_sdk_eks::Client::new(&config)
         .describe_cluster()
         .name(name)
@@ -132,6 +133,7 @@ async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress
         let hint = match code.as_str() {
             "ResourceNotFoundException" => format!("check the name and the region: aws eks list-clusters --region {region}"),
             "AccessDeniedException" | "AccessDenied" => "allow eks:DescribeCluster on it to the function's role".to_owned(),
+            "NoCredentials" => credentials_hint(&identity).to_owned(),
             "Timeout" | "ConnectionFailed" => "check the way to EKS, or set OUTRIGGER_CLUSTER_ENDPOINT and OUTRIGGER_CLUSTER_CA".to_owned(),
             _ => format!("try: aws eks describe-cluster --name {name} --region {region}"),
         };
@@ -186,7 +188,7 @@ fn client(
         .map_err(|error| bad(format!("{}: {error}", crate::document::quoted(endpoint))))?;
     let pem = BASE64_STANDARD
         .decode(certificate_authority.trim())
-        .map_err(|error| bad(format!("its CA is not base64: {error}")))?;
+        .map_err(|_| bad("its CA is not base64".to_owned()))?;
     let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)
         .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
         .collect::<Result<_, _>>()

@@ -1,0 +1,14 @@
+//! The adapters, the deployed binary and the shipped rights against local endpoints that speak the real wire forms.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod adapters;
+mod contract;
+mod process;
+mod support;

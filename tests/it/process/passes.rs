@@ -1,0 +1,164 @@
+//! Passes one after another and at the same time.
+
+use outrigger::sandbox::Service;
+use outrigger::sandbox::kubernetes::KubernetesFault;
+use serde_json::json;
+
+use super::{decisions, replicas, writes};
+use crate::support::function::Function;
+use crate::support::{SCALE, WORKER, actions, count, sandbox, until};
+
+#[tokio::test]
+async fn a_steady_target_costs_three_reads_and_no_write() {
+    let sandbox = sandbox().await;
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled");
+    assert_eq!(actions(&sandbox, Service::Eks), ["DescribeCluster demo"]);
+    // The pass that sees the new count remembers it.
+    function.answer("{}").await;
+    for _ in 0..3 {
+        sandbox.clear_requests();
+        function.new_lines();
+        let answer = function.answer("{}").await;
+        assert_eq!(answer["targets"][0]["effect"], "held", "{answer}");
+        let mut requests = actions(&sandbox, Service::Kubernetes);
+        requests.sort();
+        assert_eq!(
+            requests,
+            [
+                "GET /api/v1/namespaces/default/configmaps/outrigger",
+                "GET /apis/argoproj.io/v1alpha1/namespaces/default/rollouts/worker",
+            ]
+        );
+        assert_eq!(
+            actions(&sandbox, Service::Sqs),
+            ["GetQueueAttributes orders"]
+        );
+        assert!(actions(&sandbox, Service::Eks).is_empty());
+        // An unchanged hold is in the summary only.
+        assert_eq!(decisions(&function.new_lines()).len(), 0);
+    }
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn the_real_life_of_a_queue() {
+    let sandbox = sandbox().await;
+    let fast = "
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior:
+        scaleDown: {stabilizationWindowSeconds: 0}
+  triggers:";
+    let with_behavior = WORKER.replace("\n  triggers:", fast);
+    let function = Function::start(&sandbox, &with_behavior, &[]).await;
+    let outcome = function.invoke("{}").await;
+    // A build that does not know `behavior` must refuse it rather than scale in at another pace.
+    let outrigger::sandbox::runtime_api::Outcome::Response(_) = outcome else {
+        let (kind, _) = crate::support::function::error(&outcome);
+        assert_eq!(kind, "Outrigger.TargetsFailed");
+        assert_eq!(writes(&sandbox), []);
+        return;
+    };
+    sandbox.queues().set_counts("orders", 40, 0, 0);
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 4)]);
+}
+
+#[tokio::test]
+async fn an_empty_queue_does_not_scale_in_at_once() {
+    let sandbox = sandbox().await;
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    function.answer("{}").await;
+    sandbox.queues().set_counts("orders", 0, 0, 0);
+    for _ in 0..3 {
+        let answer = function.answer("{}").await;
+        assert_eq!(answer["targets"][0]["reason"], "ScaleInWindow", "{answer}");
+    }
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn a_count_above_the_maximum_is_corrected() {
+    let sandbox = sandbox().await;
+    sandbox.kubernetes().set_replicas("default", "worker", 20);
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(20, 16)]);
+}
+
+#[tokio::test]
+async fn a_process_killed_between_memory_and_count_is_made_good() {
+    let sandbox = sandbox().await;
+    let mut first = Function::start(&sandbox, WORKER, &[]).await;
+    sandbox
+        .kubernetes()
+        .fail("PATCH /scale", KubernetesFault::Hang, 1_000);
+    let scaling = until("the patch of the scale", || count(&sandbox, SCALE) > 0);
+    tokio::select! {
+        outcome = first.invoke("{}") => panic!("{outcome:?}"),
+        () = scaling => {}
+    }
+    first.kill().await;
+    let memory = sandbox.kubernetes().configmap("default", "outrigger");
+    let state: serde_json::Value =
+        serde_json::from_str(&memory.unwrap()["rollout.worker"]).unwrap();
+    assert_eq!(state["pending"]["to"], 7, "{state}");
+    assert_eq!(replicas(&sandbox), Some(2));
+
+    sandbox.kubernetes().clear_faults();
+    let second = Function::start(&sandbox, WORKER, &[]).await;
+    let answer = second.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    second.answer("{}").await;
+    sandbox.clear_requests();
+    let answer = second.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "held", "{answer}");
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+    let memory = sandbox.kubernetes().configmap("default", "outrigger");
+    let state: serde_json::Value =
+        serde_json::from_str(&memory.unwrap()["rollout.worker"]).unwrap();
+    assert_eq!(state["pending"], json!(null), "{state}");
+    assert_eq!(state["events"].as_array().unwrap().len(), 1, "{state}");
+}
+
+#[tokio::test]
+async fn two_processes_at_once_write_once() {
+    let sandbox = sandbox().await;
+    let first = Function::start(&sandbox, WORKER, &[]).await;
+    let second = Function::start(&sandbox, WORKER, &[]).await;
+    let (one, other) = tokio::join!(first.answer("{}"), second.answer("{}"));
+    let effects = [&one, &other].map(|answer| answer["targets"][0]["effect"].clone());
+    let scaled = effects.iter().filter(|effect| **effect == "scaled").count();
+    assert_eq!(scaled, 1, "{effects:?}");
+    assert!(
+        effects
+            .iter()
+            .all(|effect| ["scaled", "lostRace", "held"].contains(&effect.as_str().unwrap())),
+        "{effects:?}"
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn many_copies_at_once_write_once_a_change() {
+    let sandbox = sandbox().await;
+    let mut functions = Vec::new();
+    for _ in 0..4 {
+        functions.push(Function::start(&sandbox, WORKER, &[]).await);
+    }
+    let mut expected = Vec::new();
+    for (from, to) in [(2, 5), (5, 9), (9, 16)] {
+        sandbox
+            .queues()
+            .set_counts("orders", u64::from(to) * 10, 0, 0);
+        let answers = functions.iter().map(|function| function.answer("{}"));
+        futures_util::future::join_all(answers).await;
+        // Whoever lost the race to settle the last change left the next one to a later pass.
+        functions[0].answer("{}").await;
+        expected.push((from, to));
+        assert_eq!(writes(&sandbox), expected);
+    }
+}
