@@ -7,6 +7,9 @@ use jiff::Timestamp;
 
 use crate::document::{Node, Position, Value, quoted};
 
+/// Unknown fields of one mapping that get a suggestion.
+const MAX_SUGGESTIONS: usize = 50;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -171,17 +174,18 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports the fields that nobody took, each with the nearest valid name.
+    /// Looking for a near name costs time, so it ends after a few: whoever has more has another problem.
     pub fn finish(self, problems: &mut Problems) {
-        for (key, node) in self.entries {
-            if !self.known.contains(&key.as_str()) {
-                let position = node.position;
-                let shown = shown_key(key);
-                problems.error(
-                    position,
-                    &self.path(&shown),
-                    format!("unknown field{}", suggestion(key, &self.known)),
-                );
-            }
+        let is_known = |key: &str| self.known.contains(&key);
+        let unknown = self.entries.iter().filter(|(key, _)| !is_known(key));
+        for (index, (key, node)) in unknown.enumerate() {
+            let hint = if index < MAX_SUGGESTIONS {
+                suggestion(key, &self.known)
+            } else {
+                String::new()
+            };
+            let path = self.path(&shown_key(key));
+            problems.error(node.position, &path, format!("unknown field{hint}"));
         }
     }
 }
@@ -253,10 +257,12 @@ pub fn integer(
     range: RangeInclusive<i64>,
     problems: &mut Problems,
 ) -> Option<i64> {
-    let found = node
-        .as_text()
-        .and_then(|text| text.trim().parse::<i64>().ok())
-        .filter(|number| range.contains(number));
+    let text = node.as_text().map(str::trim).unwrap_or_default();
+    let digits = text.trim_start_matches(['-', '+']);
+    // Kubernetes reads a plain 010 as the octal of 8, people as 10.
+    let is_octal = digits.len() > 1 && digits.starts_with('0');
+    let found = text.parse::<i64>().ok();
+    let found = found.filter(|number| range.contains(number) && !is_octal);
     if found.is_none() {
         problems.found(
             node,
@@ -412,6 +418,25 @@ mod tests {
             ", allowed: queueURL, awsRegion"
         );
         assert_eq!(suggestion("zzz", &[]), ", nothing is allowed here");
+    }
+
+    #[test]
+    fn a_leading_zero_is_not_guessed_at() {
+        let read = |text: &str| {
+            let node = Node {
+                value: Value::Scalar {
+                    text: text.to_owned(),
+                    plain: true,
+                },
+                position: None,
+            };
+            integer(&node, "x", -9..=99, &mut Problems::default())
+        };
+        assert_eq!((read("010"), read("-07"), read("00")), (None, None, None));
+        assert_eq!(
+            (read("0"), read("-7"), read("+8")),
+            (Some(0), Some(-7), Some(8))
+        );
     }
 
     #[test]

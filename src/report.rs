@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use crate::decide::Reason;
+use crate::decide::{Decision, Reason};
 use crate::manifest::{Configuration, Finding, Target};
 use crate::pass::{Decided, Effect, Outcome};
 use crate::record::{decision_json, record_json};
@@ -149,22 +149,33 @@ pub fn finding_line(finding: &Finding) -> String {
 fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Json {
     let mut line = Map::new();
     if let (Metrics::Targets, Some(decided)) = (metrics, &outcome.decided) {
+        let Decision { from, to, .. } = &decided.decision;
         let values = [
-            ("Replicas", "Count"),
-            ("WantedReplicas", "Count"),
-            ("QueueMessages", "Count"),
+            ("Replicas", Some(u64::from(*from))),
+            ("WantedReplicas", Some(u64::from(*to))),
         ];
+        // A failed reading is no data point: left out, not zero.
+        let values = values
+            .into_iter()
+            .chain([("QueueMessages", messages(decided))]);
+        let values: Vec<(&str, u64)> = values
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let units: Vec<(&str, &str)> = values.iter().map(|(name, _)| (*name, "Count")).collect();
         line.insert(
             "_aws".into(),
-            emf(now, &[&["Namespace", "ScaledObject"]], &values),
+            emf(now, &[&["Cluster", "Namespace", "ScaledObject"]], &units),
+        );
+        line.insert(
+            "Cluster".into(),
+            json!(outcome.target.cluster.as_deref().unwrap_or_default()),
         );
         line.insert("Namespace".into(), json!(outcome.target.id.namespace));
         line.insert("ScaledObject".into(), json!(outcome.target.id.name));
-        line.insert("Replicas".into(), json!(decided.decision.from));
-        line.insert("WantedReplicas".into(), json!(decided.decision.to));
-        // A failed reading is no data point: left out, not zero.
         line.extend(
-            messages(decided).map(|messages| ("QueueMessages".to_owned(), json!(messages))),
+            values
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value))),
         );
     }
     line.insert("target".into(), json!(outcome.target.id.to_string()));
@@ -218,7 +229,7 @@ fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: 
         "scope": scope(&invocation.wake.scope),
         "dryRun": invocation.wake.dry_run,
         "reasons": reasons,
-        "failed": failed_names(invocation, outcomes),
+        "failed": shortened(failed_names(invocation, outcomes)),
     });
     if let (Some(note), Json::Object(summary)) = (note(invocation, outcomes), &mut summary) {
         summary.insert("note".into(), json!(note));
@@ -298,6 +309,16 @@ impl Totals {
         }
         named
     }
+}
+
+/// At most [`MAX_NAMES`] names, then a count.
+fn shortened(mut names: Vec<String>) -> Vec<String> {
+    let more = names.len().saturating_sub(MAX_NAMES);
+    names.truncate(MAX_NAMES);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    names
 }
 
 /// The header of the embedded metric format.
@@ -455,12 +476,17 @@ fn errors(outcome: &Outcome<'_>) -> Json {
 
 /// What is odd about an invocation without being a failure.
 fn note(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String> {
+    let Configuration {
+        targets, findings, ..
+    } = invocation.configuration;
     match &invocation.wake.scope {
+        _ if targets.is_empty() && findings.is_empty() => {
+            Some("the configuration holds no ScaledObject; nothing to do".to_owned())
+        }
         Scope::Queues(queues) if outcomes.is_empty() => {
-            let names: Vec<String> = queues
-                .iter()
-                .map(|queue| format!("`{}` ({}, {})", queue.name, queue.account, queue.region))
-                .collect();
+            let name =
+                |queue: &QueueId| format!("`{}` ({}, {})", queue.name, queue.account, queue.region);
+            let names: Vec<String> = queues.iter().map(name).collect();
             Some(format!(
                 "no target reads the queue {}; nothing to do",
                 names.join(" or ")

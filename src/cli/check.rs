@@ -24,10 +24,11 @@ pub(crate) struct Arguments {
     namespace: String,
 }
 
-/// Exit code 1 when anything is refused. Findings and targets both go to standard output: they are what was asked for.
+/// Exit code 1 when anything is refused, or nothing is there. Findings and targets both go to standard output: they are what was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut text = String::new();
     let mut refused = 0;
+    let mut found = 0;
     for path in &arguments.files {
         let bytes = read_input(path)?;
         let file = path.to_string_lossy();
@@ -57,9 +58,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             configuration.skipped
         );
         refused += bad;
+        found += good + bad;
+    }
+    if found == 0 {
+        text += "error: no ScaledObject (keda.sh/v1alpha1) in what was given\n";
     }
     print(&text)?;
-    Ok(if refused == 0 {
+    Ok(if refused == 0 && found > 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)

@@ -80,10 +80,12 @@ pub(crate) fn enter(
     while entries.len() >= MAX_ENTRIES {
         // The two oldest become one: the more extreme count for the longer time.
         let oldest = entries.remove(0);
-        if let Some(next) = entries.first_mut()
-            && extreme.outlives(oldest.replicas, next.replicas)
-        {
-            next.replicas = oldest.replicas;
+        if let Some(next) = entries.first_mut() {
+            if extreme.outlives(oldest.replicas, next.replicas) {
+                next.replicas = oldest.replicas;
+            }
+            // The list comes from a record, too, where it need not be in order.
+            next.until = next.until.max(oldest.until);
         }
     }
     entries.push(WindowEntry {

@@ -93,7 +93,8 @@ pub fn rollout_state(object: &Json) -> Rollout {
                 || paused_by(&["InconclusiveAnalysisRun", "InconclusiveExperiment"])),
         aborted: status["abort"].as_bool() == Some(true),
         updating: status["currentPodHash"] != status["stableRS"] || !is_observed,
-        pause_step: paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
+        // What is paused is the update of the spec that was observed; a newer one is in flight.
+        pause_step: is_observed && paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
     }
 }
 
