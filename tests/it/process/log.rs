@@ -40,6 +40,7 @@ async fn every_decision_replays() {
             }
             4 => kubernetes.set_replicas("default", "worker", 12),
             5 => {
+                sandbox.queues().set_counts("orders", 150, 0, 0);
                 kubernetes.set_rollout("default", "worker", |rollout| {
                     rollout["spec"]["paused"] = json!(true);
                 });
@@ -92,11 +93,11 @@ async fn writes_changes_of_reason_and_errors_are_logged() {
         logged,
         [
             Some("QueueDepth"),
-            Some("WithinTolerance"),
+            Some("Steady"),
             None,
             Some("ReadingFailed"),
             Some("ReadingFailed"),
-            Some("WithinTolerance"),
+            Some("Steady"),
         ]
     );
 }
