@@ -6,7 +6,7 @@ use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{SandboxOptions, Service};
 
 use super::{change, clusters, failed, namespace, read, worker};
-use crate::support::{SCALE, actions, assert_names, bare, count, furnish, sandbox};
+use crate::support::{SCALE, actions, assert_names, bare, count, furnish, sandbox, until};
 
 /// The role of the sandbox's own credentials.
 const ROLE: &str = "arn:aws:iam::123456789012:role/outrigger";
@@ -20,6 +20,14 @@ async fn one_token_serves_an_invocation() {
         clusters.load(&namespace()).await.unwrap();
     }
     assert_eq!(actions(&sandbox, Service::Sts), ["GetCallerIdentity"]);
+
+    // A token is dated to the second, and the next invocation's is another one.
+    let second = || outrigger::clock::wall_now().as_second();
+    let last = second();
+    until("the next second", || second() > last).await;
+    clusters.begin_invocation().await;
+    read(&clusters).await;
+    assert_eq!(count(&sandbox, "GetCallerIdentity"), 2);
 }
 
 #[tokio::test]

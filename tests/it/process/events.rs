@@ -73,7 +73,7 @@ async fn every_file_does_what_it_says() {
             Expected::NobodyReads => {
                 let answer = function.answer(event).await;
                 let note = answer["note"].as_str().unwrap();
-                assert_names(note, &["no target reads the queue `invoices`"]);
+                assert_names(note, &["no target reads the queue `invoices-archive`"]);
                 assert_eq!(answer["targets"], serde_json::json!([]));
                 assert_eq!(sandbox.requests(), [], "{file}");
                 let lines = function.new_lines();

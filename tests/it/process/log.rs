@@ -40,6 +40,7 @@ async fn every_decision_replays() {
             }
             4 => kubernetes.set_replicas("default", "worker", 12),
             5 => {
+                sandbox.queues().set_counts("orders", 150, 0, 0);
                 kubernetes.set_rollout("default", "worker", |rollout| {
                     rollout["spec"]["paused"] = json!(true);
                 });
@@ -92,11 +93,11 @@ async fn writes_changes_of_reason_and_errors_are_logged() {
         logged,
         [
             Some("QueueDepth"),
-            Some("WithinTolerance"),
+            Some("Steady"),
             None,
             Some("ReadingFailed"),
             Some("ReadingFailed"),
-            Some("WithinTolerance"),
+            Some("Steady"),
         ]
     );
 }
@@ -179,8 +180,8 @@ async fn no_secret_and_nothing_of_an_event_is_printed() {
     ];
     let function = Function::start(&sandbox, WORKER, &environment).await;
     let kubernetes = sandbox.kubernetes();
-    let mut told = String::new();
-    let mut tell = |outcome| told += &format!("{outcome:?}\n");
+    let mut told = Vec::new();
+    let mut tell = |outcome| told.push(format!("{outcome:?}"));
 
     tell(function.invoke("{}").await);
     let sns = include_str!("../../../events/sns-alarm.json");
@@ -195,7 +196,7 @@ async fn no_secret_and_nothing_of_an_event_is_printed() {
         format!(r#"{{"targets": "{MARKER}"}}"#),
         format!(r#"{{"Records": [{{"eventSource": "aws:sqs", "body": "{MARKER}"}}]}}"#),
         format!(r#"{{"targets": ["{MARKER}"#),
-        format!("{MARKER}"),
+        MARKER.to_owned(),
     ] {
         tell(function.invoke(event).await);
     }
@@ -220,7 +221,7 @@ async fn no_secret_and_nothing_of_an_event_is_printed() {
     tell(function.invoke("{}").await);
 
     let variables = sandbox.environment();
-    let output = function.output() + &told;
+    let output = function.output() + &told.join("\n");
     assert!(output.contains("Unauthorized") && output.contains("EventRefused"));
     for secret in [
         variables["AWS_SECRET_ACCESS_KEY"].as_str(),

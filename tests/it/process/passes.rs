@@ -1,7 +1,9 @@
 //! Passes one after another and at the same time.
 
-use outrigger::sandbox::Service;
+use std::time::Duration;
+
 use outrigger::sandbox::kubernetes::KubernetesFault;
+use outrigger::sandbox::{Sandbox, Service};
 use serde_json::json;
 
 use super::{decisions, replicas, writes};
@@ -42,28 +44,51 @@ async fn a_steady_target_costs_three_reads_and_no_write() {
     assert_eq!(writes(&sandbox), [(2, 7)]);
 }
 
+/// Puts a memory into the ConfigMap as an earlier invocation would have left it. `{ago}` stands for an hour ago.
+fn remember(sandbox: &Sandbox, state: &str) {
+    let ago = outrigger::clock::wall_now() - Duration::from_hours(1);
+    let ago = jiff::Timestamp::from_second(ago.as_second()).unwrap();
+    let state = state.replace("{ago}", &ago.to_string());
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.edit("configmaps", "default", "outrigger", |object| {
+        object["data"]["rollout.worker"] = json!(state);
+    });
+}
+
 #[tokio::test]
-async fn the_real_life_of_a_queue() {
+async fn what_is_remembered_lets_it_scale_in() {
     let sandbox = sandbox().await;
-    let fast = "
-  advanced:
-    horizontalPodAutoscalerConfig:
-      behavior:
-        scaleDown: {stabilizationWindowSeconds: 0}
-  triggers:";
-    let with_behavior = WORKER.replace("\n  triggers:", fast);
-    let function = Function::start(&sandbox, &with_behavior, &[]).await;
-    let outcome = function.invoke("{}").await;
-    // A build that does not know `behavior` must refuse it rather than scale in at another pace.
-    let outrigger::sandbox::runtime_api::Outcome::Response(_) = outcome else {
-        let (kind, _) = crate::support::function::error(&outcome);
-        assert_eq!(kind, "Outrigger.TargetsFailed");
-        assert_eq!(writes(&sandbox), []);
-        return;
-    };
+    sandbox.kubernetes().set_replicas("default", "worker", 7);
     sandbox.queues().set_counts("orders", 40, 0, 0);
+    let state = r#"{"v":1,"firstSeen":"{ago}","active":true,"lastActive":"{ago}","inWindow":[{"replicas":4}],"lastWritten":7}"#;
+    remember(&sandbox, state);
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    assert_eq!(writes(&sandbox), [(7, 4)]);
+    let lines = function.new_lines();
+    assert_eq!(super::summary(&lines)["ScaledIn"], 1);
+}
+
+#[tokio::test]
+async fn to_zero_and_back() {
+    let sandbox = sandbox().await;
+    sandbox.queues().set_counts("orders", 0, 0, 0);
+    let state = r#"{"v":1,"firstSeen":"{ago}","active":false,"lastActive":"{ago}","emptySince":"{ago}","inWindow":[{"replicas":0}],"lastWritten":2}"#;
+    remember(&sandbox, state);
+    let from_zero = WORKER.replace("minReplicaCount: 2", "minReplicaCount: 0");
+    let function = Function::start(&sandbox, &from_zero, &[]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["reason"], "ScaledToZero", "{answer}");
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["reason"], "Inactive", "{answer}");
+    // Steady at zero, too.
+    sandbox.clear_requests();
     function.answer("{}").await;
-    assert_eq!(writes(&sandbox), [(2, 7), (7, 4)]);
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+    sandbox.queues().set_counts("orders", 25, 0, 0);
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 0), (0, 3)]);
 }
 
 #[tokio::test]
