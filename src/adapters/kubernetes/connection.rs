@@ -211,7 +211,10 @@ fn client(
             .add(certificate)
             .map_err(|error| bad(format!("its CA cannot be trusted: {error}")))?;
     }
-    let tls = rustls::ClientConfig::builder()
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(format!("TLS cannot be set up: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new()
