@@ -19,23 +19,40 @@ fn readme() -> String {
 
 #[track_caller]
 fn has_row(text: &str, row: &str) {
-    assert!(text.lines().any(|line| line == row), "the README lacks the row\n{row}");
+    assert!(
+        text.lines().any(|line| line == row),
+        "the README lacks the row\n{row}"
+    );
 }
 
 /// The rows of the table below a header line.
 fn rows<'t>(text: &'t str, header: &str) -> Vec<&'t str> {
-    let below = text.split_once(header).unwrap_or_else(|| panic!("no table `{header}`")).1;
-    below.lines().skip(2).take_while(|line| line.starts_with('|')).collect()
+    let below = text
+        .split_once(header)
+        .unwrap_or_else(|| panic!("no table `{header}`"))
+        .1;
+    below
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect()
 }
 
 #[test]
 fn every_variable_is_in_the_table_and_no_other() {
     let text = readme();
     for (name, default, meaning) in VARIABLES {
-        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        let default = if default.is_empty() {
+            String::new()
+        } else {
+            format!("`{default}`")
+        };
         has_row(&text, &format!("| `{name}` | {default} | {meaning} |"));
     }
-    assert_eq!(rows(&text, "| environment variable | default | meaning |").len(), VARIABLES.len());
+    assert_eq!(
+        rows(&text, "| environment variable | default | meaning |").len(),
+        VARIABLES.len()
+    );
 }
 
 #[test]
@@ -53,7 +70,10 @@ fn every_event_is_in_the_table_and_no_other() {
     for (shape, recognised_by) in ACCEPTED {
         has_row(&text, &format!("| {shape} | {recognised_by} |"));
     }
-    assert_eq!(rows(&text, "| event | recognised by |").len(), ACCEPTED.len());
+    assert_eq!(
+        rows(&text, "| event | recognised by |").len(),
+        ACCEPTED.len()
+    );
 }
 
 #[test]
@@ -71,17 +91,26 @@ fn the_code_map_names_every_module() {
     for entry in std::fs::read_dir(repository().join("src")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".rs") {
-            assert!(map.contains(&format!("`src/{name}`")), "the code map lacks src/{name}");
+            assert!(
+                map.contains(&format!("`src/{name}`")),
+                "the code map lacks src/{name}"
+            );
         }
     }
     for path in map.split('`').filter(|part| part.contains('/')) {
-        assert!(repository().join(path).exists(), "the code map names {path}");
+        assert!(
+            repository().join(path).exists(),
+            "the code map names {path}"
+        );
     }
 }
 
 #[test]
 fn help_names_the_commands_that_the_readme_names() {
-    let output = Command::new(env!("CARGO_BIN_EXE_outrigger")).arg("--help").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .arg("--help")
+        .output()
+        .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let commands: BTreeSet<&str> = help
         .lines()
@@ -94,7 +123,13 @@ fn help_names_the_commands_that_the_readme_names() {
         .collect();
     let text = readme();
     let (_, listed) = text.split_once("lists the commands: ").unwrap();
-    let listed: BTreeSet<&str> = listed.split('.').next().unwrap().split('`').filter(|part| part.chars().all(char::is_alphabetic)).collect();
+    let listed: BTreeSet<&str> = listed
+        .split('.')
+        .next()
+        .unwrap()
+        .split('`')
+        .filter(|part| part.chars().all(char::is_alphabetic))
+        .collect();
     assert_eq!(commands, listed);
 }
 
@@ -103,8 +138,20 @@ fn the_shipped_role_asks_for_what_the_readme_says() {
     let role = std::fs::read_to_string(repository().join("infra/kubernetes/role.yaml")).unwrap();
     let documents = outrigger::document::parse_yaml(role.as_bytes());
     let role = documents[0].root.as_ref().unwrap().to_json();
-    let rules: Vec<String> = role["rules"].as_array().unwrap().iter().map(|rule| format!("{} {}", rule["resources"], rule["verbs"])).collect();
-    assert_eq!(rules, [r#"["rollouts"] ["get"]"#, r#"["rollouts/scale"] ["patch"]"#, r#"["configmaps"] ["get","patch"]"#]);
+    let rules: Vec<String> = role["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| format!("{} {}", rule["resources"], rule["verbs"]))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            r#"["rollouts"] ["get"]"#,
+            r#"["rollouts/scale"] ["patch"]"#,
+            r#"["configmaps"] ["get","patch"]"#
+        ]
+    );
 }
 
 #[test]
@@ -112,16 +159,27 @@ fn the_access_template_asks_for_the_actions_of_the_readme() {
     let template = std::fs::read_to_string(repository().join("infra/access.yaml")).unwrap();
     let documents = outrigger::document::parse_yaml(template.as_bytes());
     let template = documents[0].root.as_ref().unwrap().to_json();
-    let statements = &template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
+    let statements =
+        &template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
     let mut actions = BTreeSet::new();
     for statement in statements.as_array().unwrap() {
         match &statement["Action"] {
             serde_json::Value::String(action) => drop(actions.insert(action.clone())),
-            several => actions.extend(several.as_array().unwrap().iter().map(|action| action.as_str().unwrap().to_owned())),
+            several => actions.extend(
+                several
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|action| action.as_str().unwrap().to_owned()),
+            ),
         }
     }
     let text = readme();
     let table = rows(&text, "| right | for |").join("\n");
-    let named: BTreeSet<String> = table.split('`').filter(|part| part.contains(':')).map(str::to_owned).collect();
+    let named: BTreeSet<String> = table
+        .split('`')
+        .filter(|part| part.contains(':'))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(actions, named);
 }

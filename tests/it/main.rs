@@ -11,5 +11,6 @@
 
 mod adapters;
 mod contract;
+mod docs;
 mod process;
 mod support;

@@ -7,9 +7,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
-use kube::client::{Body, ClientBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use kube::client::Body;
+use kube::client::middleware::BaseUriLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tower::Layer as _;
 use tower::util::MapRequestLayer;
 
 use crate::adapters::aws::{Aws, credentials_hint, describe};
@@ -18,6 +24,9 @@ use crate::clock::wall_now;
 use crate::policy::Identity;
 use crate::ports::Fault;
 use crate::settings::{Cluster, ClusterAddress};
+
+/// What the API server's audit log shows.
+const USER_AGENT_NAME: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
 
 /// A connection pool to one API server.
 pub(super) struct Connection {
@@ -161,6 +170,9 @@ async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress
 }
 
 /// A client with our timeouts, without kube's own 15-fold retry, that puts the current token on every request.
+///
+/// It is put together here and not by kube from a `Config`, which would bring the kubeconfig's ways to sign in: a YAML parser,
+/// JSONPath and regular expressions.
 fn client(
     cluster: &Cluster,
     address: &ClusterAddress,
@@ -189,33 +201,45 @@ fn client(
     let pem = BASE64_STANDARD
         .decode(certificate_authority.trim())
         .map_err(|_| bad("its CA is not base64".to_owned()))?;
-    let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)
-        .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
+    let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| bad(format!("its CA is not PEM: {error}")))?;
-    if roots.is_empty() {
+    if certificates.is_empty() {
         return Err(bad("its CA holds no certificate".to_owned()));
     }
-    let mut config = kube::Config::new(uri);
-    config.root_cert = Some(roots);
-    config.connect_timeout = Some(Duration::from_secs(3));
-    config.read_timeout = Some(Duration::from_secs(5));
-    config.write_timeout = Some(Duration::from_secs(5));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates {
+        roots
+            .add(certificate)
+            .map_err(|error| bad(format!("its CA cannot be trusted: {error}")))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .build();
+    let mut connector = TimeoutConnector::new(connector);
+    connector.set_connect_timeout(Some(Duration::from_secs(3)));
+    connector.set_read_timeout(Some(Duration::from_secs(5)));
+    connector.set_write_timeout(Some(Duration::from_secs(5)));
     // Without it the time that a pooled connection lay idle, also frozen, counts against the next read.
-    config.reset_reader_on_write = true;
-    config.default_retry = false;
-    config.proxy_url = None;
-    config.headers = vec![(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("outrigger/", env!("CARGO_PKG_VERSION"))),
-    )];
+    connector.set_reset_reader_on_write(true);
+    let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let address = BaseUriLayer::new(uri);
     let authorize = MapRequestLayer::new(move |mut request: http::Request<Body>| {
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
         if let Some(value) = bearer.read().ok().and_then(|bearer| bearer.clone()) {
-            request.headers_mut().insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, value);
         }
         request
     });
-    let builder = ClientBuilder::try_from(config)
-        .map_err(|error| bad(crate::adapters::aws::chain(&error)))?;
-    Ok(builder.with_layer(&authorize).build())
+    let service = authorize.layer(address.layer(service));
+    Ok(kube::Client::new(service, "default"))
 }
