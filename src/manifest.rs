@@ -232,12 +232,9 @@ pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
     let mut authentications = Authentications::default();
     for (document, kind, node) in &objects {
         if *kind != Kind::ScaledObject {
-            let (object, problems) = authentications.add(
-                node,
-                *kind == Kind::ClusterTriggerAuthentication,
-                default_namespace,
-            );
-            reader.report(*document, object.as_deref(), problems);
+            let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
+            let problems = authentications.add(*document, node, cluster_wide, default_namespace);
+            reader.report(*document, None, problems);
         }
     }
     let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
@@ -255,6 +252,9 @@ pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
             reader.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
             found.extend(target.map(|target| (*document, node.position, target)));
         }
+    }
+    for (document, object, problems) in authentications.used() {
+        reader.report(document, Some(&object), problems);
     }
     reader.refuse_duplicates(&mut found);
     reader.configuration.targets = found.into_iter().map(|(.., target)| target).collect();

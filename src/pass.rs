@@ -111,11 +111,14 @@ pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories>(
     targets: &[&'t Target],
     plan: Plan<'_>,
 ) -> Vec<Outcome<'t>> {
+    let clusters = targets.iter().map(|target| plan.cluster(target).to_owned());
     let pass = Pass {
         world,
         plan,
         sqs_calls: Semaphore::new(MAX_CALLS),
-        cluster_calls: Semaphore::new(MAX_CALLS),
+        cluster_calls: clusters
+            .map(|cluster| (cluster, Semaphore::new(MAX_CALLS)))
+            .collect(),
     };
     let shared = pass.shared_reads(targets);
     let mut running: FuturesUnordered<_> = targets
@@ -160,16 +163,24 @@ struct Pass<'w, Q, W, C, M> {
     world: World<'w, Q, W, C, M>,
     plan: Plan<'w>,
     sqs_calls: Semaphore,
-    cluster_calls: Semaphore,
+    /// By cluster: one that does not answer takes no other's turns.
+    cluster_calls: BTreeMap<String, Semaphore>,
+}
+
+impl Plan<'_> {
+    /// The cluster that a target is in.
+    fn cluster<'c>(&'c self, target: &'c Target) -> &'c str {
+        target.cluster.as_deref().unwrap_or(self.default_cluster)
+    }
 }
 
 impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
+    fn calls_to(&self, cluster: &str) -> Option<&Semaphore> {
+        self.cluster_calls.get(cluster)
+    }
+
     fn place(&self, target: &Target) -> Place {
-        let cluster = target
-            .cluster
-            .as_deref()
-            .unwrap_or(self.plan.default_cluster)
-            .to_owned();
+        let cluster = self.plan.cluster(target).to_owned();
         Place {
             namespace: Namespace {
                 cluster,
@@ -195,7 +206,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                         let read = async move {
                             let what = format!("reading the queue `{}`", queue.address.name());
                             let depth = || self.world.queues.depth(&queue);
-                            self.bounded(&self.sqs_calls, ACT_RESERVE, &what, depth)
+                            self.bounded(Some(&self.sqs_calls), ACT_RESERVE, &what, depth)
                                 .await
                         };
                         read.boxed_local().shared()
@@ -210,7 +221,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                     let read = async move {
                         let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
                         let load = || self.world.memories.load(&namespace);
-                        self.bounded(&self.cluster_calls, ACT_RESERVE, &what, load)
+                        self.bounded(self.calls_to(&namespace.cluster), ACT_RESERVE, &what, load)
                             .await
                             .map(Rc::new)
                     };
@@ -229,14 +240,17 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
     /// and of a thousand targets most are waiting.
     async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
-        calls: &Semaphore,
+        calls: Option<&Semaphore>,
         reserve: Duration,
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
         let work = async {
-            // The semaphore is never closed; without a permit the call would only be unbounded.
-            let _permit = calls.acquire().await.ok();
+            // The semaphores are never closed; without a permit the call would only be unbounded.
+            let _permit = match calls {
+                Some(calls) => calls.acquire().await.ok(),
+                None => None,
+            };
             Box::pin(call()).await
         };
         match self.plan.deadline {
@@ -275,7 +289,12 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             place.workload.name
         );
         let read = || self.world.workloads.read(&place);
-        let workload = self.bounded(&self.cluster_calls, ACT_RESERVE, &what, read);
+        let workload = self.bounded(
+            self.calls_to(&place.namespace.cluster),
+            ACT_RESERVE,
+            &what,
+            read,
+        );
         let depths = read_depths(target, shared);
         let (workload, depths, keys) = join3(workload, depths, memory.keys.clone()).await;
 
@@ -397,7 +416,12 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
         let scale = || self.world.scaler.scale(place, &change);
         match self
-            .bounded(&self.cluster_calls, Duration::ZERO, &what, scale)
+            .bounded(
+                self.calls_to(&place.namespace.cluster),
+                Duration::ZERO,
+                &what,
+                scale,
+            )
             .await
         {
             Ok(()) => Effect::Scaled,
@@ -422,8 +446,13 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let store = async {
             let _permit = memory.writes.acquire().await.ok();
             let store = || self.world.memories.store(&place.namespace, &key, old, &new);
-            self.bounded(&self.cluster_calls, Duration::ZERO, &what, store)
-                .await
+            self.bounded(
+                self.calls_to(&place.namespace.cluster),
+                Duration::ZERO,
+                &what,
+                store,
+            )
+            .await
         };
         store.await
     }

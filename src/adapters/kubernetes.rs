@@ -4,11 +4,11 @@ mod connection;
 mod fault;
 mod objects;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::Request;
 use serde_json::Value as Json;
+use tokio::sync::Mutex;
 
 use super::aws::Aws;
 use super::retry::{MAX_ATTEMPTS, back_off};
@@ -26,11 +26,17 @@ pub const FIELD_MANAGER: &str = "outrigger";
 #[derive(Debug)]
 pub struct Clusters {
     aws: Arc<Aws>,
-    known: Vec<Cluster>,
-    /// Connections are kept while the environment is warm.
-    connections: tokio::sync::Mutex<HashMap<String, Arc<Connection>>>,
-    /// Clusters that were described again in this invocation.
-    described_again: Mutex<Vec<String>>,
+    /// Each behind a lock of its own: a cluster that does not answer holds up nobody else's.
+    slots: Vec<(Cluster, Mutex<Slot>)>,
+}
+
+/// The way to one cluster, kept while the environment is warm.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Once opened it stays; a failure is kept until the next invocation, so that a thousand targets ask once.
+    connection: Option<Result<Arc<Connection>, Fault>>,
+    /// Whether the cluster was described again in this invocation.
+    described_again: bool,
 }
 
 /// One request: method and path are all that differ.
@@ -48,41 +54,45 @@ impl Clusters {
     /// No network before the first call.
     #[must_use]
     pub fn new(aws: Arc<Aws>, known: Vec<Cluster>) -> Self {
+        let slots = known.into_iter().map(|cluster| (cluster, Mutex::default()));
         Self {
             aws,
-            known,
-            connections: tokio::sync::Mutex::default(),
-            described_again: Mutex::default(),
+            slots: slots.collect(),
         }
     }
 
     /// A new invocation: every connection makes itself a fresh token when it is first used.
     pub async fn begin_invocation(&self) {
-        for connection in self.connections.lock().await.values() {
-            connection.forget_token();
-        }
-        if let Ok(mut described) = self.described_again.lock() {
-            described.clear();
+        for (_, slot) in &self.slots {
+            let mut slot = slot.lock().await;
+            slot.described_again = false;
+            match &slot.connection {
+                Some(Ok(connection)) => connection.forget_token(),
+                Some(Err(_)) | None => slot.connection = None,
+            }
         }
     }
 
-    async fn connection(&self, cluster: &str) -> Result<Arc<Connection>, Fault> {
-        let Some(known) = self.known.iter().find(|known| known.name == cluster) else {
-            let names: Vec<&str> = self.known.iter().map(|known| known.name.as_str()).collect();
-            let message = format!(
-                "the cluster `{cluster}` is not configured; OUTRIGGER_CLUSTERS lists {}",
-                names.join(", ")
-            );
+    fn slot(&self, name: &str) -> Option<&(Cluster, Mutex<Slot>)> {
+        self.slots.iter().find(|(cluster, _)| cluster.name == name)
+    }
+
+    async fn connection(&self, name: &str) -> Result<Arc<Connection>, Fault> {
+        let Some((cluster, slot)) = self.slot(name) else {
+            let names = self.slots.iter().map(|(cluster, _)| cluster.name.as_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            let message =
+                format!("the cluster `{name}` is not configured; OUTRIGGER_CLUSTERS lists {names}");
             return Err(Fault::failed("UnknownCluster", message));
         };
         // Held while connecting, so that a thousand targets describe the cluster once.
-        let mut connections = self.connections.lock().await;
-        if let Some(connection) = connections.get(cluster) {
-            return Ok(Arc::clone(connection));
+        let mut slot = slot.lock().await;
+        if let Some(connection) = &slot.connection {
+            return connection.clone();
         }
-        let connection = Arc::new(Connection::open(&self.aws, known).await?);
-        connections.insert(cluster.to_owned(), Arc::clone(&connection));
-        Ok(connection)
+        let connection = Connection::open(&self.aws, cluster).await.map(Arc::new);
+        slot.connection = Some(connection.clone());
+        connection
     }
 
     /// Sends a call, with the retries that make sense: a fresh token on 401, the cluster described again on a failed
@@ -90,6 +100,7 @@ impl Clusters {
     async fn send(&self, call: &Call<'_>) -> Result<Json, Failure> {
         let mut attempt = 0;
         let mut minted_again = false;
+        let mut maybe_done = false;
         loop {
             let connection = self
                 .connection(call.cluster)
@@ -103,7 +114,8 @@ impl Clusters {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            let retried = attempt > 0;
+            let was_maybe_done = maybe_done;
+            maybe_done |= fault::is_ambiguous(&error);
             attempt += 1;
             match fault::next(&error) {
                 Next::NewToken if !minted_again => {
@@ -117,34 +129,27 @@ impl Clusters {
                     back_off(attempt, None).await;
                 }
                 Next::NewToken | Next::Again { .. } | Next::Reconnect | Next::GiveUp => {
-                    return Err(Failure::new(call, &error, retried));
+                    return Err(Failure::new(call, &error, was_maybe_done));
                 }
             }
         }
     }
 
     /// Once per invocation: the endpoint or the CA of a cluster may have changed since it was described.
-    async fn describe_again(&self, cluster: &str, failed: &Arc<Connection>) {
-        let first = self.described_again.lock().is_ok_and(|mut described| {
-            let first = !described.iter().any(|known| known == cluster);
-            if first {
-                described.push(cluster.to_owned());
-            }
-            first
-        });
-        if !first {
+    async fn describe_again(&self, name: &str, failed: &Arc<Connection>) {
+        let Some((cluster, slot)) = self.slot(name) else {
+            return;
+        };
+        let mut slot = slot.lock().await;
+        let is_current =
+            matches!(&slot.connection, Some(Ok(current)) if Arc::ptr_eq(current, failed));
+        if slot.described_again || !is_current {
             return;
         }
-        let mut connections = self.connections.lock().await;
-        let is_current = connections
-            .get(cluster)
-            .is_some_and(|current| Arc::ptr_eq(current, failed));
-        let known = self.known.iter().find(|known| known.name == cluster);
+        slot.described_again = true;
         // What fails to open is no better than what there is: that may only have had a bad moment.
-        if let (true, Some(known)) = (is_current, known)
-            && let Ok(connection) = Connection::open(&self.aws, known).await
-        {
-            connections.insert(cluster.to_owned(), Arc::new(connection));
+        if let Ok(connection) = Connection::open(&self.aws, cluster).await {
+            slot.connection = Some(Ok(Arc::new(connection)));
         }
     }
 }

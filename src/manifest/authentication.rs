@@ -1,5 +1,6 @@
 //! Whose rights a trigger uses: `authenticationRef`, `TriggerAuthentication` and `identityOwner`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::document::{Node, Position, Value, quoted};
@@ -10,6 +11,17 @@ use crate::policy::Identity;
 #[derive(Debug, Default)]
 pub struct Authentications {
     by_name: BTreeMap<(Option<String>, String), Kind>,
+    /// What is wrong with those that have errors, by document. Told only when a trigger refers to one: the stream may
+    /// hold those of other scalers, too.
+    broken: Vec<Broken>,
+}
+
+#[derive(Debug)]
+struct Broken {
+    key: (Option<String>, String),
+    document: usize,
+    problems: Problems,
+    used: Cell<bool>,
 }
 
 /// What an authentication object stands for.
@@ -33,37 +45,58 @@ pub enum Resolution<'a> {
 }
 
 impl Authentications {
-    /// Reads an object; returns its name and what is wrong with it.
+    /// Reads an object. What cannot be told without its name is returned, the rest kept for [`Authentications::used`].
     pub(super) fn add(
         &mut self,
+        document: usize,
         node: &Node,
         cluster_wide: bool,
         default_namespace: &str,
-    ) -> (Option<String>, Problems) {
+    ) -> Problems {
         let mut problems = Problems::default();
-        let Some((namespace, name)) = names(node, cluster_wide, default_namespace, &mut problems)
-        else {
-            return (None, problems);
+        let Some(key) = names(node, cluster_wide, default_namespace, &mut problems) else {
+            return problems;
         };
         let identity = node.get("spec").and_then(|spec| spec.get("podIdentity"));
         let kind = match identity.filter(|identity| identity.value != Value::Null) {
             None => Kind::Other,
             Some(identity) => pod_identity(identity, &mut problems).unwrap_or(Kind::Broken),
         };
-        let object = namespace
-            .as_ref()
-            .map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
-        let key = (namespace, name);
         if self.by_name.insert(key.clone(), kind).is_some() {
             // Which of them is meant is not ours to guess: one may have rights that the other has not.
-            self.by_name.insert(key, Kind::Broken);
+            self.by_name.insert(key.clone(), Kind::Broken);
             problems.error(
                 node.position,
                 "metadata.name",
                 "a second authentication of this name, allowed: one",
             );
         }
-        (Some(object), problems)
+        if problems.errors() > 0 {
+            let used = Cell::new(false);
+            self.broken.push(Broken {
+                key,
+                document,
+                problems,
+                used,
+            });
+        }
+        Problems::default()
+    }
+
+    /// What is wrong with the authentications that some trigger refers to: document, name, problems.
+    pub(super) fn used(self) -> impl Iterator<Item = (usize, String, Problems)> {
+        let used = self.broken.into_iter().filter(|broken| broken.used.get());
+        used.map(|broken| {
+            let (namespace, name) = broken.key;
+            let object =
+                namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+            (broken.document, object, broken.problems)
+        })
+    }
+
+    fn mark_used(&self, key: &(Option<String>, String)) {
+        let broken = self.broken.iter().filter(|broken| broken.key == *key);
+        broken.for_each(|broken| broken.used.set(true));
     }
 }
 
@@ -219,9 +252,11 @@ pub(super) fn identity(
         return Identity::Function;
     };
     let scope = (!cluster_wide).then(|| namespace.to_owned());
-    let what = match authentications.by_name.get(&(scope, name.clone())) {
+    let key = (scope, name.clone());
+    let what = match authentications.by_name.get(&key) {
         Some(Kind::Aws(identity)) => return identity.clone(),
         Some(Kind::Broken) => {
+            authentications.mark_used(&key);
             problems.error(
                 position,
                 &path,

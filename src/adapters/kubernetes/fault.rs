@@ -23,7 +23,7 @@ pub(super) struct Failure {
     /// The HTTP status, when there was one.
     pub(super) status: Option<u16>,
     /// An earlier attempt of the call may have been carried out.
-    pub(super) retried: bool,
+    pub(super) maybe_done: bool,
     pub(super) fault: Fault,
 }
 
@@ -48,16 +48,25 @@ pub(super) fn next(error: &kube::Error) -> Next {
     }
 }
 
+/// Whether the call may have been carried out all the same: the answer was lost, or the server failed half-way.
+/// A 429 or a 409 says that it was not.
+pub(super) fn is_ambiguous(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500,
+        _ => true,
+    }
+}
+
 impl Failure {
     pub(super) fn from_fault(fault: Fault) -> Self {
         Self {
             status: None,
-            retried: false,
+            maybe_done: false,
             fault,
         }
     }
 
-    pub(super) fn new(call: &Call<'_>, error: &kube::Error, retried: bool) -> Self {
+    pub(super) fn new(call: &Call<'_>, error: &kube::Error, maybe_done: bool) -> Self {
         let Call { cluster, what, .. } = call;
         let (status, code, reason) = match error {
             kube::Error::Api(status) => (
@@ -87,7 +96,7 @@ impl Failure {
         );
         Self {
             status,
-            retried,
+            maybe_done,
             fault: Fault {
                 kind: FaultKind::Failed,
                 code,

@@ -136,7 +136,7 @@ impl Scaler for Clusters {
             Seen {
                 uid: now_uid,
                 workload,
-            } if failure.retried && now_uid == *uid && workload.replicas == *to => Ok(()),
+            } if failure.maybe_done && now_uid == *uid && workload.replicas == *to => Ok(()),
             Seen {
                 uid: now_uid,
                 workload,
@@ -203,13 +203,13 @@ impl Memories for Clusters {
         match failure {
             Failure {
                 status: Some(422),
-                retried,
+                maybe_done,
                 fault,
             } => {
                 let now = self.load(namespace).await?;
                 match now.get(key).map(String::as_str) {
                     // An attempt before was carried out although its answer was lost.
-                    Some(now) if retried && now == new => Ok(()),
+                    Some(now) if maybe_done && now == new => Ok(()),
                     // The test cannot have failed: the server refuses something else, such as a ConfigMap without data.
                     now if now == old => Err(fault),
                     _ => Err(Fault::lost_race(format!(
