@@ -172,7 +172,7 @@ async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress
 /// A client with our timeouts, without kube's own 15-fold retry, that puts the current token on every request.
 ///
 /// It is put together here and not by kube from a `Config`, which would bring the kubeconfig's ways to sign in: a YAML parser,
-/// JSONPath and regular expressions.
+/// `JSONPath` and regular expressions.
 fn client(
     cluster: &Cluster,
     address: &ClusterAddress,
