@@ -15,7 +15,7 @@ use outrigger::decide::{Observation, QueueDepth, Reading, Reason, Rollout, Workl
 use outrigger::policy::{
     Identity, Pause, Policy, Queue, QueueAddress, ReplicaBounds, ScalingRules, SqsTrigger, Trigger,
 };
-use outrigger::state::{MAX_ENTRIES, ScaleEvent, State, WindowEntry};
+use outrigger::state::{MAX_ENTRIES, MAX_EVENTS, ScaleEvent, State, WindowEntry};
 use table::{Table, median, quote};
 
 mod table;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Reason::QueueDepth,
     );
     time(
-        "decide, scaling in waits, all lists 16 entries long",
+        "decide, scaling in waits, all lists full",
         (40, 10),
         &full(),
         Reason::ScaleInWindow,
@@ -95,7 +95,7 @@ fn life(table: &mut Table) {
     table.hold(
         name,
         format!("{entries} entries"),
-        "16",
+        &MAX_ENTRIES.to_string(),
         entries == MAX_ENTRIES,
     );
     table.hold(
@@ -104,12 +104,12 @@ fn life(table: &mut Table) {
         "<= 2048 B",
         bytes <= MAX_STATE_BYTES,
     );
-    // No pass fills every list yet: scale-out has no window.
     let bytes = full().to_json().to_string().len();
-    quote(
+    table.hold(
         "state, bytes with every list full",
         format!("{bytes} B"),
         "<= 2048 B",
+        bytes <= MAX_STATE_BYTES,
     );
 }
 
@@ -191,7 +191,7 @@ fn full() -> State {
                 until: until(step),
             })
             .collect(),
-        events: (0..entries)
+        events: (0..i64::try_from(MAX_EVENTS).unwrap())
             .map(|step| ScaleEvent {
                 at: at(step * 50),
                 from: replicas(20 + step),

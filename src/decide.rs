@@ -543,8 +543,15 @@ fn settled(mut state: State, current: u32, now: Timestamp) -> State {
             .events
             .retain(|event| now.duration_since(event.at) < memory);
         state.events.push(pending);
-        let surplus = state.events.len().saturating_sub(crate::state::MAX_ENTRIES);
-        state.events.drain(..surplus);
+        while state.events.len() > crate::state::MAX_EVENTS {
+            // The two oldest become one at the time of the younger: what changed in a period is never forgotten early.
+            let oldest = state.events.remove(0);
+            if let Some(next) = state.events.first_mut() {
+                let rise = i64::from(next.to) - i64::from(next.from) + i64::from(oldest.to)
+                    - i64::from(oldest.from);
+                next.from = u32::try_from(i64::from(next.to) - rise).unwrap_or_default();
+            }
+        }
         state.last_written = Some(current);
     }
     state

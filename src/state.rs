@@ -14,8 +14,11 @@ use serde_json::{Map, Value as Json, json};
 use crate::document::{Node, Value};
 use crate::fields::{self, Fields, Problems};
 
-/// Entries of a window and scale events kept. Together with the other fields a state stays below 2 KiB.
-pub const MAX_ENTRIES: usize = 16;
+/// Entries of a window. Two full windows and all events stay below 2 KiB, so that 300 targets fit a ConfigMap.
+pub const MAX_ENTRIES: usize = 12;
+
+/// Scale events kept; older ones are merged. One a minute fills the longest period of a policy with 30.
+pub const MAX_EVENTS: usize = 10;
 
 /// The memory of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]

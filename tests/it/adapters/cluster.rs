@@ -43,6 +43,11 @@ async fn check_fault(fault: Fault, code: &str, hint: &str) {
     assert_names(&message, &["`demo`", "eks:DescribeCluster", hint]);
     assert!(actions(&sandbox, Service::Kubernetes).is_empty());
     sandbox.eks().fail(None);
+    // Nobody asks again in this invocation, however many targets there are; the next one does.
+    let asked = actions(&sandbox, Service::Eks).len();
+    assert_eq!(failed(clusters.read(&worker()).await).0, code);
+    assert_eq!(actions(&sandbox, Service::Eks).len(), asked);
+    clusters.begin_invocation().await;
     read(&clusters).await;
 }
 

@@ -143,7 +143,10 @@ async fn totals_are_metrics_unless_switched_off() {
             let names = ["Replicas", "WantedReplicas", "QueueMessages"];
             assert_eq!(metrics(decision), names);
             let dimensions = &decision["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
-            assert_eq!(dimensions, &json!([["Namespace", "ScaledObject"]]));
+            assert_eq!(
+                dimensions,
+                &json!([["Cluster", "Namespace", "ScaledObject"]])
+            );
             assert_eq!(decision["ScaledObject"], "worker");
         }
         let counts = ["Targets", "ScaledOut", "Held", "Failed", "Messages"];
