@@ -10,6 +10,7 @@
 )]
 
 mod adapters;
+mod cli;
 mod contract;
 mod docs;
 mod process;

@@ -1,0 +1,159 @@
+//! The command line tool as a person runs it: output, exit codes, hints.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use outrigger::sandbox::authenticator::check;
+use outrigger::sandbox::{Sandbox, SandboxOptions};
+use serde_json::Value as Json;
+
+/// Runs the tool with nothing of this environment but `variables`.
+fn run(arguments: &[&str], input: &[u8], variables: &BTreeMap<String, String>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may be gone already.
+    drop(child.stdin.take().unwrap().write_all(input));
+    child.wait_with_output().unwrap()
+}
+
+/// Exit code, standard output and standard error.
+fn result(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = run(arguments, input.as_bytes(), &BTreeMap::new());
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+const WORKER: &str = "\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: worker}
+spec:
+  scaleTargetRef: {name: worker, kind: Rollout, apiVersion: argoproj.io/v1alpha1}
+  minReplicaCount: 2
+  maxReplicaCount: 16
+  triggers:
+  - type: aws-sqs-queue
+    metadata: {queueURL: orders, queueLength: '10', awsRegion: eu-west-1, identityOwner: operator}
+";
+
+#[test]
+fn check_tells_what_would_be_scaled() {
+    let (code, output, errors) = result(&["check", "-f", "-"], WORKER);
+    let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica\n\
+                    -: 1 targets, 0 refused, 0 other documents skipped\n";
+    assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
+}
+
+#[test]
+fn check_tells_every_mistake_and_goes_on() {
+    let bad = WORKER
+        .replace("metadata: {name: worker}", "metadata: {name: bad}")
+        .replace("minReplicaCount: 2", "minReplicaCount: 20")
+        .replace("queueLength: '10'", "queueLength: ten");
+    let (code, output, _) = result(&["check", "-f", "-"], &format!("{bad}---\n{WORKER}"));
+    assert_eq!(code, 1);
+    for wanted in [
+        "error: -: document 1, line 6, column 20 (default/bad): spec.minReplicaCount: found `20`, allowed: at most maxReplicaCount",
+        "error: -: document 1, line 10, column 47 (default/bad): spec.triggers[0].metadata.queueLength: found `ten`",
+        "ok: default/worker: Rollout worker 2..16",
+        "-: 1 targets, 1 refused",
+    ] {
+        assert!(output.contains(wanted), "{wanted}\n{output}");
+    }
+    let (code, output, _) = result(&["check", "-f", "-"], "kind: Service\napiVersion: v1\n");
+    assert_eq!((code, output.contains("no ScaledObject")), (1, true));
+    let (code, _, errors) = result(&["check", "-f", "/nowhere/x.yaml"], "");
+    assert_eq!(code, 1);
+    assert!(
+        errors.starts_with("error: could not read `/nowhere/x.yaml`: "),
+        "{errors}"
+    );
+}
+
+#[test]
+fn decide_replays_a_record() {
+    let record = r#"{"v":1,"now":"2026-11-23T00:00:00Z","scaledObject":{"apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject",
+        "metadata":{"name":"worker"},"spec":{"scaleTargetRef":{"name":"worker"},"maxReplicaCount":16,"minReplicaCount":2,
+        "triggers":[{"type":"aws-sqs-queue","metadata":{"queueURL":"orders","queueLength":"10","awsRegion":"eu-west-1"}}]}},
+        "workload":{"replicas":2},"readings":[{"visible":60,"inFlight":3,"delayed":0}]}"#;
+    let (code, output, errors) = result(&["decide"], record);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let decision: Json = serde_json::from_str(&output).unwrap();
+    let sentence = "worker 2 → 7: 63 messages (60 visible + 3 in flight) / 10 per replica; was limited by nothing";
+    assert_eq!(
+        (&decision["to"], &decision["explanation"]),
+        (&7.into(), &sentence.into())
+    );
+    assert_eq!(result(&["decide"], record).1, output);
+    let (code, _, errors) = result(&["decide"], "{\"v\":1}");
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("readings: missing") && errors.contains("hint: "),
+        "{errors}"
+    );
+}
+
+#[tokio::test]
+async fn token_is_one_that_the_authenticator_takes() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let variables = sandbox.environment();
+    let output = run(&["token", "--cluster", "demo"], b"", &variables);
+    assert!(output.status.success(), "{output:?}");
+    let credential: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(credential["kind"], "ExecCredential");
+    assert_eq!(
+        credential["apiVersion"],
+        "client.authentication.k8s.io/v1beta1"
+    );
+    let token = credential["status"]["token"].as_str().unwrap();
+    let expires: jiff::Timestamp = credential["status"]["expirationTimestamp"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let minted = expires - jiff::SignedDuration::from_mins(14);
+    let url = check(token, "ap-northeast-1", minted).unwrap();
+    assert_eq!(url.host, "sts.ap-northeast-1.amazonaws.com");
+}
+
+#[test]
+fn token_says_what_is_missing() {
+    let (code, _, errors) = result(&["token"], "");
+    assert_eq!(code, 1);
+    assert!(errors.contains("--cluster <NAME>"), "{errors}");
+    let (code, _, errors) = result(&["token", "--cluster", "demo"], "");
+    assert_eq!(
+        (code, errors.as_str()),
+        (
+            1,
+            "error: no region for the cluster\nhint: give --region, or set AWS_REGION\n"
+        )
+    );
+    let (code, _, errors) = result(&["token", "--cluster", "demo", "--role-arn", "admin"], "");
+    assert_eq!(code, 1);
+    assert!(
+        errors.contains("`admin` is not the ARN of an IAM role") && errors.contains("hint: "),
+        "{errors}"
+    );
+}
+
+#[test]
+fn help_is_no_error_and_a_wrong_word_is() {
+    assert_eq!(result(&["--help"], "").0, 0);
+    assert_eq!(result(&["--version"], "").0, 0);
+    let (code, output, errors) = result(&["chek"], "");
+    assert_eq!((code, output.as_str()), (1, ""));
+    assert!(errors.contains("'check'"), "{errors}");
+}
