@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use outrigger::decide::{Observation, QueueDepth, Reading, Reason, Rollout, Workload, decide};
+use outrigger::decide::{
+    Observation, QueueDepth, Reading, Reason, Rollout, Stop, Workload, decide,
+};
 use outrigger::policy::{
     Identity, Pause, Policy, Queue, QueueAddress, ReplicaBounds, ScalingRules, SqsTrigger, Trigger,
 };
@@ -156,6 +158,7 @@ fn observation(replicas: u32, visible: u64) -> Observation {
             rollout: Some(Rollout::default()),
         },
         readings: vec![Reading::Queue(depth)],
+        stop: Stop::default(),
     }
 }
 

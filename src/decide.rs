@@ -35,6 +35,17 @@ pub struct Observation {
     pub workload: Workload,
     /// One reading for each trigger of the policy, in its order.
     pub readings: Vec<Reading>,
+    /// What people have stopped in the ConfigMap.
+    pub stop: Stop,
+}
+
+/// The emergency stop of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stop {
+    /// Nothing is changed.
+    pub all: bool,
+    /// Nothing is scaled in.
+    pub scale_in: bool,
 }
 
 /// The workload as its object says.
@@ -157,12 +168,14 @@ pub fn decide(
         None => begun(policy, current, now),
     };
 
-    let (demand, running) = if policy.pause.all || policy.pause.replicas.is_some() {
+    let stop = observation.stop;
+    let (demand, running) = if stop.all || policy.pause.all || policy.pause.replicas.is_some() {
         activity::forget(&mut memory);
         remember_scale_in(&mut memory, policy, current, now);
         memory.out_window.clear();
         let demand = Demand::of(policy, &observation.readings, &memory, current);
         let running = match policy.pause.replicas {
+            _ if stop.all => Running::new(current, Reason::Stopped),
             Some(count) => Running::new(count, Reason::PausedReplicas),
             None => Running::new(current, Reason::Paused),
         };
@@ -178,7 +191,7 @@ pub fn decide(
         remember_wanted(&mut memory, policy, range, current, now);
         to_rest(&mut running, policy, rest, &memory, current, now);
         within_bounds(&mut running, policy, &demand, &memory, current);
-        within_pause(&mut running, policy, current);
+        within_pause(&mut running, policy, stop, current);
         rollout_gate(&mut running, policy, observation.workload.rollout, current);
         (demand, running)
     };
@@ -459,8 +472,10 @@ fn within_bounds(
 }
 
 /// Rule 2, the half pauses: nothing moves in a direction that a person has switched off, corrections included.
-fn within_pause(running: &mut Running, policy: &Policy, current: u32) {
-    if policy.pause.scale_in && running.count < current {
+fn within_pause(running: &mut Running, policy: &Policy, stop: Stop, current: u32) {
+    if stop.scale_in && running.count < current {
+        running.limit(current, Reason::StoppedScaleIn, Limit::Stop);
+    } else if policy.pause.scale_in && running.count < current {
         running.limit(current, Reason::PausedScaleIn, Limit::PausedScaleIn);
     } else if policy.pause.scale_out && running.count > current {
         running.limit(current, Reason::PausedScaleOut, Limit::PausedScaleOut);

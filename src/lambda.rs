@@ -21,6 +21,7 @@ use crate::manifest::{self, Configuration};
 use crate::pass::{self, Plan, World};
 use crate::report::{self, Invocation, LastReasons};
 use crate::settings::{Settings, SettingsError};
+use crate::stop::LastStops;
 use crate::wake::{self, WakeError};
 
 /// Kept of an invocation's time for the report and the answer.
@@ -123,6 +124,7 @@ struct Function {
     clusters: Clusters,
     configuration: RefCell<Option<Loaded>>,
     last_reasons: RefCell<LastReasons>,
+    stops: LastStops,
 }
 
 /// A configuration and the bytes it was read from.
@@ -143,6 +145,7 @@ impl Function {
             clusters,
             configuration: RefCell::default(),
             last_reasons: RefCell::default(),
+            stops: LastStops::default(),
         }
     }
 
@@ -173,6 +176,7 @@ impl Function {
             deadline: deadline(context, begun),
             dry_run: wake.dry_run,
             default_cluster,
+            stops: &self.stops,
         };
         let outcomes = pass::run(world, &targets, plan).await;
 

@@ -34,6 +34,7 @@ pub mod record;
 pub mod report;
 pub mod settings;
 pub mod state;
+pub mod stop;
 pub mod wake;
 
 #[cfg(feature = "io")]

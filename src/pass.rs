@@ -21,6 +21,7 @@ use crate::ports::{
     Change, Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, Workloads,
 };
 use crate::state::State;
+use crate::stop::LastStops;
 
 /// Calls at the same time to SQS, and as many to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
 /// Lambda can still shake hands with as many connections in its first second.
@@ -54,6 +55,8 @@ pub struct Plan<'p> {
     pub dry_run: bool,
     /// The cluster of targets that name none.
     pub default_cluster: &'p str,
+    /// What people have stopped.
+    pub stops: &'p LastStops,
 }
 
 /// What came of one target.
@@ -344,6 +347,10 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let observation = Observation {
             workload: seen.workload,
             readings: readings.collect(),
+            stop: self
+                .plan
+                .stops
+                .of(&place.namespace, keys.as_deref(), &target.state_key()),
         };
         let decision = decide(&target.policy, &observation, state.as_ref(), self.plan.now);
         let decided = Decided {

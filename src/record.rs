@@ -5,12 +5,13 @@
 //!  "workload":{"replicas":4,"rollout":{"paused":false,"aborted":false,"updating":false,"pauseStep":false}},
 //!  "readings":[{"visible":120,"inFlight":4,"delayed":0},{"error":"AccessDenied"}],"conflicts":[],"state":null}
 //! ```
+//! (and, while somebody has stopped the target in the ConfigMap, `"stop":{"all":true,"scaleIn":false}`)
 //! gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::decide::{Decision, Observation, QueueDepth, Reading, Rollout, Workload, decide};
+use crate::decide::{Decision, Observation, QueueDepth, Reading, Rollout, Stop, Workload, decide};
 use crate::document::{Node, Value, parse_json};
 use crate::fields::{self, Fields, Problems};
 use crate::manifest::{Resolution, read_scaled_object};
@@ -89,6 +90,7 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
             "not supported by this version, allowed: an empty list",
         );
     }
+    let stop = fields.read("stop", problems, read_stop);
     let state = fields
         .take("state")
         .map(|node| State::read(node, &fields.path("state"), problems));
@@ -99,6 +101,7 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
         observation: Observation {
             workload: workload?,
             readings: readings?,
+            stop: stop.unwrap_or_default(),
         },
         state: match state {
             Some(state) => Some(state?),
@@ -133,6 +136,21 @@ fn read_workload(node: &Node, path: &str, problems: &mut Problems) -> Option<Wor
         replicas: replicas?,
         rollout,
     })
+}
+
+fn read_stop(node: &Node, path: &str, problems: &mut Problems) -> Option<Stop> {
+    let mut fields = Fields::of(node, path, problems)?;
+    let mut flag = |key| {
+        fields
+            .read(key, problems, fields::boolean)
+            .unwrap_or_default()
+    };
+    let stop = Stop {
+        all: flag("all"),
+        scale_in: flag("scaleIn"),
+    };
+    fields.finish(problems);
+    Some(stop)
 }
 
 fn read_readings(
@@ -216,6 +234,7 @@ pub fn record_json(
     let Observation {
         workload: Workload { replicas, rollout },
         readings,
+        stop,
     } = observation;
     let mut workload = json!({"replicas": replicas});
     if let (
@@ -231,7 +250,7 @@ pub fn record_json(
         let rollout = json!({"paused": paused, "aborted": aborted, "updating": updating, "pauseStep": pause_step});
         workload.insert("rollout".into(), rollout);
     }
-    json!({
+    let mut record = json!({
         "v": 1,
         "now": now.to_string(),
         "scaledObject": manifest,
@@ -239,7 +258,12 @@ pub fn record_json(
         "readings": readings.iter().map(reading_json).collect::<Vec<_>>(),
         "conflicts": [],
         "state": state.map(State::to_json),
-    })
+    });
+    let Stop { all, scale_in } = *stop;
+    if let (true, Json::Object(record)) = (all || scale_in, &mut record) {
+        record.insert("stop".into(), json!({"all": all, "scaleIn": scale_in}));
+    }
+    record
 }
 
 fn reading_json(reading: &Reading) -> Json {

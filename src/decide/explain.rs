@@ -144,6 +144,10 @@ fn cause(
             demand.failed,
             policy.triggers.len()
         ),
+        Reason::Stopped => "the key pause of the ConfigMap outrigger names it".to_owned(),
+        Reason::StoppedScaleIn => {
+            format!("{backlog}, and the key pause-scale-in of the ConfigMap outrigger names it")
+        }
         Reason::Paused => "the annotation paused is set".to_owned(),
         Reason::PausedScaleIn => format!("{backlog}, and the annotation paused-scale-in is set"),
         Reason::PausedScaleOut => format!("{backlog}, and the annotation paused-scale-out is set"),
@@ -245,6 +249,7 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
         Limit::ScaleInPolicies => "the scaleDown policies".to_owned(),
         Limit::Cooldown => "the cooldown".to_owned(),
         Limit::FailedReading => "a failed reading".to_owned(),
+        Limit::Stop => "the key pause-scale-in".to_owned(),
         Limit::PausedScaleIn => "paused-scale-in".to_owned(),
         Limit::PausedScaleOut => "paused-scale-out".to_owned(),
         Limit::Rollout => "the state of the Rollout".to_owned(),

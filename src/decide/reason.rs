@@ -37,6 +37,10 @@ pub enum Reason {
     Inactive,
     /// A reading failed; nothing scales in on an error.
     ReadingFailed,
+    /// The key `pause` of the ConfigMap.
+    Stopped,
+    /// The key `pause-scale-in` of the ConfigMap.
+    StoppedScaleIn,
     /// `autoscaling.keda.sh/paused`.
     Paused,
     /// `autoscaling.keda.sh/paused-scale-in`.
@@ -55,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 26] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (Self::Activated, "a workload at zero or idle became active"),
         (
@@ -102,6 +106,14 @@ impl Reason {
         (
             Self::ReadingFailed,
             "a reading failed, and nothing scales in on an error",
+        ),
+        (
+            Self::Stopped,
+            "the key `pause` of the ConfigMap names the workload",
+        ),
+        (
+            Self::StoppedScaleIn,
+            "the key `pause-scale-in` of the ConfigMap names the workload",
         ),
         (Self::Paused, "`autoscaling.keda.sh/paused` is set"),
         (
@@ -151,6 +163,8 @@ impl Reason {
             Self::Cooldown => "Cooldown",
             Self::Inactive => "Inactive",
             Self::ReadingFailed => "ReadingFailed",
+            Self::Stopped => "Stopped",
+            Self::StoppedScaleIn => "StoppedScaleIn",
             Self::Paused => "Paused",
             Self::PausedScaleIn => "PausedScaleIn",
             Self::PausedScaleOut => "PausedScaleOut",
@@ -181,6 +195,8 @@ pub enum Limit {
     Cooldown,
     /// A failed reading: no scale-in.
     FailedReading,
+    /// The key `pause-scale-in` of the ConfigMap.
+    Stop,
     /// `paused-scale-in`.
     PausedScaleIn,
     /// `paused-scale-out`.
@@ -202,6 +218,7 @@ impl Limit {
             Self::ScaleInPolicies => "ScaleInPolicies",
             Self::Cooldown => "Cooldown",
             Self::FailedReading => "FailedReading",
+            Self::Stop => "Stop",
             Self::PausedScaleIn => "PausedScaleIn",
             Self::PausedScaleOut => "PausedScaleOut",
             Self::Rollout => "Rollout",

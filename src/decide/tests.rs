@@ -66,6 +66,7 @@ fn seen(replicas: u32, readings: &[Reading]) -> Observation {
             rollout: None,
         },
         readings: readings.to_vec(),
+        stop: Stop::default(),
     }
 }
 
@@ -129,6 +130,7 @@ fn the_backlog_sets_the_count() {
             in_flight: 3,
             delayed: 9,
         })],
+        stop: Stop::default(),
     };
     let sentence = "worker 2 → 7: 63 messages (60 visible + 3 in flight) / 10 per replica; was limited by nothing";
     check(
@@ -777,6 +779,43 @@ fn pauses_come_first() {
 }
 
 #[test]
+fn the_emergency_stop_comes_before_everything() {
+    let policy = Policy {
+        pause: Pause {
+            replicas: Some(9),
+            ..Pause::default()
+        },
+        ..policy(2, 16, None)
+    };
+    let stopped = |policy: &Policy, stop, replicas, messages| {
+        let observation = Observation {
+            stop,
+            ..seen(replicas, &[visible(messages)])
+        };
+        let decision = decide(policy, &observation, Some(&active(2)), at(1000));
+        (decision.to, decision.reason)
+    };
+    let all = Stop {
+        all: true,
+        scale_in: false,
+    };
+    assert_eq!(stopped(&policy, all, 0, 900), (0, Reason::Stopped));
+    let scale_in = Stop {
+        all: false,
+        scale_in: true,
+    };
+    let policy = Policy {
+        pause: Pause::default(),
+        ..policy
+    };
+    assert_eq!(
+        stopped(&policy, scale_in, 20, 0),
+        (20, Reason::StoppedScaleIn)
+    );
+    assert_eq!(stopped(&policy, scale_in, 2, 90), (9, Reason::QueueDepth));
+}
+
+#[test]
 fn the_rollout_gate_comes_last() {
     let gate = |rollout, replicas, messages| {
         let observation = Observation {
@@ -785,6 +824,7 @@ fn the_rollout_gate_comes_last() {
                 rollout: Some(rollout),
             },
             readings: vec![visible(messages)],
+            stop: Stop::default(),
         };
         let decision = decide(
             &policy(0, 16, None),
@@ -1392,6 +1432,7 @@ fn live(
                 rollout: *rollout,
             },
             readings: readings.clone(),
+            stop: Stop::default(),
         };
         let decision = decide(policy, &observation, state.as_ref(), at(seconds));
         inspect(&observation, state.as_ref(), at(seconds), &decision);

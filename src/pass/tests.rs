@@ -9,6 +9,7 @@ use crate::manifest::{Configuration, Context, read};
 /// Servers in memory, with faults by name.
 #[derive(Default)]
 struct Servers {
+    stops: LastStops,
     depths: RefCell<BTreeMap<String, QueueDepth>>,
     workloads: RefCell<BTreeMap<String, (String, u32)>>,
     memories: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
@@ -202,6 +203,7 @@ async fn pass_at<'t>(
             deadline,
             dry_run,
             default_cluster: "prod",
+            stops: &servers.stops,
         },
     )
     .await
@@ -622,6 +624,37 @@ async fn a_lost_state_goes_to_zero_after_a_whole_cooldown() {
     }
     pass(&servers, &configuration, 3601).await;
     assert_eq!(servers.replicas("worker"), 0);
+}
+
+#[tokio::test]
+async fn the_emergency_stop_holds_also_when_it_cannot_be_read() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2), ("other", 63, 2)]),
+        configuration(&["worker", "other"]),
+    );
+    let stop = |text: &str| {
+        let mut memories = servers.memories.borrow_mut();
+        let keys = memories.get_mut("default").unwrap();
+        keys.insert("pause".into(), text.into());
+    };
+    stop("rollout.worker");
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::Held, false), (Effect::Scaled, false)]
+    );
+    let reason = |outcomes: &[Outcome<'_>]| outcomes[0].decided.as_ref().unwrap().decision.reason;
+    assert_eq!(reason(&outcomes), Reason::Stopped);
+    servers.fail("load default", Fault::failed("Timeout", "no answer"));
+    let outcomes = pass(&servers, &configuration, 60).await;
+    assert_eq!(
+        (reason(&outcomes), servers.replicas("worker")),
+        (Reason::Stopped, 2)
+    );
+    servers.faults.borrow_mut().clear();
+    stop("");
+    pass(&servers, &configuration, 120).await;
+    assert_eq!(servers.replicas("worker"), 7);
 }
 
 #[tokio::test]
