@@ -214,7 +214,6 @@ fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: 
     line.extend(
         totals
             .values(invocation.duration_ms)
-            .into_iter()
             .map(|(name, value)| (name.to_owned(), json!(value))),
     );
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
@@ -279,8 +278,8 @@ impl Totals {
         totals
     }
 
-    /// In the order of [`METRICS`].
-    fn values(&self, duration_ms: u64) -> [(&'static str, u64); 8] {
+    /// By the names of [`METRICS`].
+    fn values(&self, duration_ms: u64) -> impl Iterator<Item = (&'static str, u64)> {
         let Self {
             targets,
             scaled_out,
@@ -290,24 +289,10 @@ impl Totals {
             failed,
             messages,
         } = *self;
-        let values = [targets, scaled_out, scaled_in, held, lost_races, failed]
-            .map(|count| u64::try_from(count).unwrap_or(u64::MAX));
-        let [targets, scaled_out, scaled_in, held, lost_races, failed] = values;
-        let values = [
-            targets,
-            scaled_out,
-            scaled_in,
-            held,
-            lost_races,
-            failed,
-            messages,
-            duration_ms,
-        ];
-        let mut named = METRICS.map(|(name, _)| (name, 0));
-        for (slot, value) in named.iter_mut().zip(values) {
-            slot.1 = value;
-        }
-        named
+        let counts = [targets, scaled_out, scaled_in, held, lost_races, failed];
+        let counts = counts.map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        let values = counts.into_iter().chain([messages, duration_ms]);
+        METRICS.iter().map(|(name, _)| *name).zip(values)
     }
 }
 
@@ -398,11 +383,7 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
         }
     }
     for (name, first, more) in refused {
-        let more = if more > 0 {
-            format!(" (and {more} more)")
-        } else {
-            String::new()
-        };
+        let more = and_more(more);
         causes.push(format!("`{name}` is refused: {first}{more}"));
     }
     causes.extend(invocation.unknown.iter().map(|name| {
@@ -413,12 +394,7 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
             .faults
             .first()
             .map_or_else(|| "was not reached".to_owned(), ToString::to_string);
-        let more = outcome.faults.len().saturating_sub(1);
-        let more = if more > 0 {
-            format!(" (and {more} more)")
-        } else {
-            String::new()
-        };
+        let more = and_more(outcome.faults.len().saturating_sub(1));
         causes.push(format!("`{}`: {first}{more}", outcome.target.id));
     }
     if causes.is_empty() {
@@ -436,6 +412,13 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
         let _infallible = write!(message, "; and {more} more");
     }
     Some(message)
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    }
 }
 
 /// The answer to a synchronous caller.
