@@ -4,6 +4,7 @@
 //! The reason of a [`Decision`] is the rule that set the final count, also when that count is the present one.
 
 mod activity;
+mod contest;
 mod demand;
 mod explain;
 mod limit;
@@ -109,6 +110,8 @@ pub struct Decision {
     pub explanation: String,
     /// What is odd about the inputs and was put right.
     pub warnings: Vec<String>,
+    /// Whether somebody else keeps changing the count.
+    pub contested: bool,
     /// What to remember for the next pass.
     pub state: State,
 }
@@ -164,12 +167,14 @@ pub fn decide(
     let current = observation.workload.replicas;
     let mut warnings = Vec::new();
     let mut memory = match state {
-        Some(state) => settled(clamped(state, now, &mut warnings), current, now),
+        Some(state) => clamped(state, now, &mut warnings),
         None => begun(policy, current, now),
     };
-
     let stop = observation.stop;
-    let (demand, running) = if stop.all || policy.pause.all || policy.pause.replicas.is_some() {
+    let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
+    contest::settle(&mut memory, current, is_paused, now);
+
+    let (demand, running) = if is_paused {
         activity::forget(&mut memory);
         remember_scale_in(&mut memory, policy, current, now);
         memory.out_window.clear();
@@ -191,6 +196,7 @@ pub fn decide(
         remember_wanted(&mut memory, policy, range, current, now);
         to_rest(&mut running, policy, rest, &memory, current, now);
         within_bounds(&mut running, policy, &demand, &memory, current);
+        contest::limit(&mut running, &memory, current, now);
         within_pause(&mut running, policy, stop, current);
         rollout_gate(&mut running, policy, observation.workload.rollout, current);
         (demand, running)
@@ -217,6 +223,7 @@ pub fn decide(
         limited_by,
         explanation,
         warnings,
+        contested: !is_paused && contest::is_contested(&memory, now),
         state: memory,
     }
 }
@@ -544,30 +551,6 @@ fn clamped(state: &State, now: Timestamp, warnings: &mut Vec<String>) -> State {
     }
     if let Some(newest) = newest {
         warnings.push(format!("the state holds the time {newest}, which lies after {now}: read as now; check the clocks"));
-    }
-    state
-}
-
-/// The state after looking whether the pending change happened.
-fn settled(mut state: State, current: u32, now: Timestamp) -> State {
-    if let Some(pending) = state.pending.take()
-        && pending.to == current
-    {
-        let memory = jiff::SignedDuration::from_secs(i64::from(EVENT_MEMORY_SECONDS));
-        state
-            .events
-            .retain(|event| now.duration_since(event.at) < memory);
-        state.events.push(pending);
-        while state.events.len() > crate::state::MAX_EVENTS {
-            // The two oldest become one at the time of the younger: what changed in a period is never forgotten early.
-            let oldest = state.events.remove(0);
-            if let Some(next) = state.events.first_mut() {
-                let rise = i64::from(next.to) - i64::from(next.from) + i64::from(oldest.to)
-                    - i64::from(oldest.from);
-                next.from = u32::try_from(i64::from(next.to) - rise).unwrap_or_default();
-            }
-        }
-        state.last_written = Some(current);
     }
     state
 }

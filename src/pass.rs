@@ -353,6 +353,9 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                 .of(&place.namespace, keys.as_deref(), &target.state_key()),
         };
         let decision = decide(&target.policy, &observation, state.as_ref(), self.plan.now);
+        if decision.contested {
+            outcome.faults.push(contested(&place));
+        }
         let decided = Decided {
             observation,
             state,
@@ -471,6 +474,28 @@ async fn read_depths(target: &Target, shared: &SharedReads<'_>) -> Vec<Result<Qu
         shared.depths.get(&trigger.queue).cloned()
     });
     join_all(reads).await
+}
+
+/// Named at every pass until it is quiet, since only a person can end it.
+fn contested(place: &Place) -> Fault {
+    let Place {
+        namespace,
+        workload,
+    } = place;
+    let (kind, name) = (workload.kind, &workload.name);
+    let message = format!(
+        "somebody else keeps changing the count of {} `{}/{name}`: look for an HPA (kubectl get hpa -n {}), a cron job, a person, or \
+         Argo CD's self-heal, which needs ignoreDifferences on {}/{} jsonPointers [/spec/replicas] and RespectIgnoreDifferences=true; \
+         kubectl get {} {name} -n {} -o yaml --show-managed-fields names the last writers",
+        kind.kind(),
+        namespace.name,
+        namespace.name,
+        kind.group(),
+        kind.kind(),
+        kind.plural(),
+        namespace.name,
+    );
+    Fault::failed("Contested", message)
 }
 
 fn unreadable_state(target: &Target, problems: &crate::fields::Problems) -> Fault {

@@ -289,6 +289,7 @@ pub fn decision_json(decision: &Decision) -> Json {
         limited_by,
         explanation,
         warnings,
+        contested: _,
         state,
     } = decision;
     let mut object = json!({

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use super::contest;
 use super::demand::{Demand, Leading, Range, messages, messages_for_scale_out};
 use super::{Limit, MIN_EMPTY_SECONDS, QueueDepth, Reason, Running};
 use crate::policy::{Policy, SqsTrigger, Trigger};
@@ -144,6 +145,11 @@ fn cause(
             demand.failed,
             policy.triggers.len()
         ),
+        Reason::Contested => format!(
+            "{backlog}, but somebody else changed the count {} times in the last {} s",
+            contest::CONTEST_WRITES,
+            contest::CONTEST_SECONDS
+        ),
         Reason::Stopped => "the key pause of the ConfigMap outrigger names it".to_owned(),
         Reason::StoppedScaleIn => {
             format!("{backlog}, and the key pause-scale-in of the ConfigMap outrigger names it")
@@ -249,6 +255,7 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
         Limit::ScaleInPolicies => "the scaleDown policies".to_owned(),
         Limit::Cooldown => "the cooldown".to_owned(),
         Limit::FailedReading => "a failed reading".to_owned(),
+        Limit::Contested => "foreign changes of the count".to_owned(),
         Limit::Stop => "the key pause-scale-in".to_owned(),
         Limit::PausedScaleIn => "paused-scale-in".to_owned(),
         Limit::PausedScaleOut => "paused-scale-out".to_owned(),

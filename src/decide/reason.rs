@@ -37,6 +37,8 @@ pub enum Reason {
     Inactive,
     /// A reading failed; nothing scales in on an error.
     ReadingFailed,
+    /// Somebody else keeps changing the count.
+    Contested,
     /// The key `pause` of the ConfigMap.
     Stopped,
     /// The key `pause-scale-in` of the ConfigMap.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (Self::Activated, "a workload at zero or idle became active"),
         (
@@ -106,6 +108,10 @@ impl Reason {
         (
             Self::ReadingFailed,
             "a reading failed, and nothing scales in on an error",
+        ),
+        (
+            Self::Contested,
+            "somebody else changed the count three times in 10 minutes: no scale-in, and scale-out once in 5 minutes",
         ),
         (
             Self::Stopped,
@@ -163,6 +169,7 @@ impl Reason {
             Self::Cooldown => "Cooldown",
             Self::Inactive => "Inactive",
             Self::ReadingFailed => "ReadingFailed",
+            Self::Contested => "Contested",
             Self::Stopped => "Stopped",
             Self::StoppedScaleIn => "StoppedScaleIn",
             Self::Paused => "Paused",
@@ -195,6 +202,8 @@ pub enum Limit {
     Cooldown,
     /// A failed reading: no scale-in.
     FailedReading,
+    /// Foreign changes of the count.
+    Contested,
     /// The key `pause-scale-in` of the ConfigMap.
     Stop,
     /// `paused-scale-in`.
@@ -218,6 +227,7 @@ impl Limit {
             Self::ScaleInPolicies => "ScaleInPolicies",
             Self::Cooldown => "Cooldown",
             Self::FailedReading => "FailedReading",
+            Self::Contested => "Contested",
             Self::Stop => "Stop",
             Self::PausedScaleIn => "PausedScaleIn",
             Self::PausedScaleOut => "PausedScaleOut",

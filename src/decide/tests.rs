@@ -779,6 +779,61 @@ fn pauses_come_first() {
 }
 
 #[test]
+fn foreign_changes_are_met_with_restraint_and_never_freeze_scale_out() {
+    let policy = policy(2, 16, None);
+    let mut state = State {
+        last_written: Some(7),
+        ..active(7)
+    };
+    let mut pass = |seconds, replicas, messages| {
+        let observation = seen(replicas, &[visible(messages)]);
+        let decision = decide(&policy, &observation, Some(&state), at(seconds));
+        state = decision.state.clone();
+        (decision.to, decision.reason, decision.contested)
+    };
+    // Two foreign changes are set right like any other count.
+    assert_eq!(pass(0, 3, 63), (7, Reason::QueueDepth, false));
+    assert_eq!(pass(60, 7, 63), (7, Reason::Steady, false));
+    assert_eq!(pass(120, 3, 63), (7, Reason::QueueDepth, false));
+    assert_eq!(pass(180, 7, 63), (7, Reason::Steady, false));
+    // The third makes a contest: one write in 5 minutes, none down.
+    assert_eq!(pass(240, 3, 63), (3, Reason::Contested, true));
+    assert_eq!(pass(420, 3, 63), (7, Reason::QueueDepth, true));
+    assert_eq!(pass(430, 7, 0), (7, Reason::ScaleInWindow, true));
+    assert_eq!(pass(820, 7, 0), (2, Reason::QueueDepth, false));
+}
+
+#[test]
+fn what_a_person_does_in_a_pause_is_no_contest() {
+    let paused = Policy {
+        pause: Pause {
+            all: true,
+            ..Pause::default()
+        },
+        ..policy(2, 16, None)
+    };
+    let mut state = State {
+        last_written: Some(7),
+        ..active(7)
+    };
+    for (pass, replicas) in [3, 9, 4, 8].into_iter().enumerate() {
+        let seconds = i64::try_from(pass).unwrap() * 60;
+        let decision = decide(
+            &paused,
+            &seen(replicas, &[visible(63)]),
+            Some(&state),
+            at(seconds),
+        );
+        assert!(!decision.contested);
+        state = decision.state;
+    }
+    assert_eq!(
+        (state.foreign_writes.len(), state.last_written),
+        (0, Some(8))
+    );
+}
+
+#[test]
 fn the_emergency_stop_comes_before_everything() {
     let policy = Policy {
         pause: Pause {
