@@ -90,7 +90,7 @@ impl Failure {
         let status_text = status
             .map(|status| format!("{status} "))
             .unwrap_or_default();
-        let hint = hint(call, status, &code);
+        let hint = hint(call, status, &code, &reason);
         let message = format!(
             "could not {what} in cluster `{cluster}`: {status_text}{code}: {reason}; {hint}"
         );
@@ -126,7 +126,7 @@ fn code_of(status: u16) -> String {
 }
 
 /// 401 and 403 say different things: who you are, and what you may.
-fn hint(call: &Call<'_>, status: Option<u16>, code: &str) -> String {
+fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> String {
     let Call { cluster, .. } = call;
     match (status, code) {
         (Some(401), _) => format!(
@@ -143,6 +143,11 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str) -> String {
         }
         (Some(404), _) => "check `scaleTargetRef` and the namespace, and that the Rollout CRD is installed: kubectl get rollouts -A".to_owned(),
         (Some(429 | 500..=599), _) => "the server is overloaded or broken; the next pass tries again".to_owned(),
+        (_, "ConnectionFailed") if reason.contains("certificate") => {
+            "the server does not show a certificate of the cluster's CA: check OUTRIGGER_CLUSTER_ENDPOINT and OUTRIGGER_CLUSTER_CA if they \
+             are set, and for a proxy in between"
+                .to_owned()
+        }
         (_, "Timeout" | "ConnectionFailed") => {
             "check the way to the API server: public access list, or VPC, security group and port 443 for a private endpoint".to_owned()
         }

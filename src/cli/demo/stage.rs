@@ -163,7 +163,7 @@ impl Stage {
         let _infallible = write!(
             text,
             "\nand try\n\n  cargo lambda watch --bin outrigger-lambda --no-default-features --features lambda -A 127.0.0.1\n  \
-             cargo lambda invoke outrigger-lambda --data-file events/scheduler-default.json\n  \
+             cargo lambda invoke --invoke-address 127.0.0.1 outrigger-lambda --data-file events/scheduler-default.json\n  \
              aws sqs send-message --endpoint-url {endpoint} --queue-url {url} --message-body hello\n  \
              kubectl get rollouts.argoproj.io {ROLLOUT} -n {NAMESPACE} -o jsonpath='{{.spec.replicas}}'\n  \
              kubectl --context admin scale rollouts.argoproj.io/{ROLLOUT} -n {NAMESPACE} --replicas=4\n"

@@ -161,6 +161,7 @@ async fn a_new_authority_is_described_again_once() {
     let (code, message) = failed(clusters.read(&worker()).await);
     assert_eq!(code, "ConnectionFailed", "{message}");
     assert!(message.to_lowercase().contains("certificate"), "{message}");
+    assert_names(&message, &["OUTRIGGER_CLUSTER_CA"]);
     assert!(actions(&sandbox, Service::Kubernetes).is_empty());
 
     sandbox.clear_requests();
