@@ -18,19 +18,12 @@ pub(super) fn highest_allowed(
     current: u32,
     now: Timestamp,
 ) -> Option<u32> {
-    let proposals = rules.policies.iter().map(|policy| {
-        let start = period_start(policy, events, current, now);
-        match policy.amount {
-            Amount::Pods(pods) => start + f64::from(pods),
-            Amount::Percent(percent) => (start * (1.0 + f64::from(percent) / 100.0)).ceil(),
-        }
-    });
-    let limit = match rules.select? {
-        SelectPolicy::Max => proposals.reduce(f64::max),
-        SelectPolicy::Min => proposals.reduce(f64::min),
-        SelectPolicy::Disabled => None,
+    let grown = |start: f64, amount| match amount {
+        Amount::Pods(pods) => start + f64::from(pods),
+        Amount::Percent(percent) => (start * (1.0 + f64::from(percent) / 100.0)).ceil(),
     };
-    Some(limit.map_or(current, replicas).max(current))
+    let limit = selected(rules, events, current, now, grown, [f64::max, f64::min])?;
+    Some(limit.max(current))
 }
 
 /// The lowest count that the rules allow now. `None` when nothing limits scale-in.
@@ -41,20 +34,34 @@ pub(super) fn lowest_allowed(
     current: u32,
     now: Timestamp,
 ) -> Option<u32> {
-    let proposals = rules.policies.iter().map(|policy| {
-        let start = period_start(policy, events, current, now);
-        match policy.amount {
-            Amount::Pods(pods) => start - f64::from(pods),
-            Amount::Percent(percent) => (start * (1.0 - f64::from(percent) / 100.0)).trunc(),
-        }
-    });
+    let shrunk = |start: f64, amount| match amount {
+        Amount::Pods(pods) => start - f64::from(pods),
+        Amount::Percent(percent) => (start * (1.0 - f64::from(percent) / 100.0)).trunc(),
+    };
     // The biggest change of a scale-in is the lowest count.
+    let limit = selected(rules, events, current, now, shrunk, [f64::min, f64::max])?;
+    Some(limit.min(current))
+}
+
+/// What the policies propose from the starts of their periods, and of that what `selectPolicy` picks:
+/// the biggest change or the smallest.
+fn selected(
+    rules: &ScalingRules,
+    events: &[ScaleEvent],
+    current: u32,
+    now: Timestamp,
+    propose: impl Fn(f64, Amount) -> f64,
+    [biggest, smallest]: [fn(f64, f64) -> f64; 2],
+) -> Option<u32> {
+    let policies = rules.policies.iter();
+    let proposals =
+        policies.map(|policy| propose(period_start(policy, events, current, now), policy.amount));
     let limit = match rules.select? {
-        SelectPolicy::Max => proposals.reduce(f64::min),
-        SelectPolicy::Min => proposals.reduce(f64::max),
+        SelectPolicy::Max => proposals.reduce(biggest),
+        SelectPolicy::Min => proposals.reduce(smallest),
         SelectPolicy::Disabled => None,
     };
-    Some(limit.map_or(current, replicas).min(current))
+    Some(limit.map_or(current, replicas))
 }
 
 /// The count when the policy's period began: what was added since is taken off, what was removed is put back.
