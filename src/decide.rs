@@ -239,10 +239,9 @@ fn begun(policy: &Policy, current: u32, now: Timestamp) -> State {
         scale_in: current,
     };
     remember_wanted(&mut memory, policy, Some(seed), current, now);
-    let cooldown = jiff::SignedDuration::from_secs(i64::from(policy.cooldown_seconds));
     let is_new = policy
         .created
-        .is_some_and(|created| now.duration_since(created) <= cooldown);
+        .is_some_and(|created| !activity::is_over(created, policy.cooldown_seconds, now));
     if current > 0 && !is_new && policy.initial_cooldown_seconds <= policy.cooldown_seconds {
         memory.last_active = Some(now);
     }
@@ -367,29 +366,15 @@ fn remember_wanted(
     current: u32,
     now: Timestamp,
 ) {
-    remember_scale_in(
-        memory,
-        policy,
-        range.map_or(current, |range| range.scale_in),
-        now,
-    );
-    memory.out_window = match range {
-        Some(range) => window::enter(
-            Extreme::Lowest,
-            &memory.out_window,
-            range.out,
-            policy.scale_out.window_seconds,
-            now,
-        ),
-        None if current < policy.bounds.active_min() => Vec::new(),
-        None => window::enter(
-            Extreme::Lowest,
-            &memory.out_window,
-            current,
-            policy.scale_out.window_seconds,
-            now,
-        ),
-    };
+    let scale_in = range.map_or(current, |range| range.scale_in);
+    remember_scale_in(memory, policy, scale_in, now);
+    // A workload at rest starts its scale-out window afresh when it wakes.
+    let awake = (current >= policy.bounds.active_min()).then_some(current);
+    let out = range.map(|range| range.out).or(awake);
+    let seconds = policy.scale_out.window_seconds;
+    memory.out_window = out.map_or_else(Vec::new, |out| {
+        window::enter(Extreme::Lowest, &memory.out_window, out, seconds, now)
+    });
 }
 
 fn remember_scale_in(memory: &mut State, policy: &Policy, wanted: u32, now: Timestamp) {

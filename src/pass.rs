@@ -453,18 +453,15 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
     ) -> Result<(), Fault> {
         let (key, new) = (target.state_key(), state.to_json().to_string());
         let what = format!("remembering target `{}`", target.id);
-        let store = async {
-            let _permit = memory.writes.acquire().await.ok();
-            let store = || self.world.memories.store(&place.namespace, &key, old, &new);
-            self.bounded(
-                self.calls_to(&place.namespace.cluster),
-                Duration::ZERO,
-                &what,
-                store,
-            )
-            .await
-        };
-        store.await
+        let _permit = memory.writes.acquire().await.ok();
+        let store = || self.world.memories.store(&place.namespace, &key, old, &new);
+        self.bounded(
+            self.calls_to(&place.namespace.cluster),
+            Duration::ZERO,
+            &what,
+            store,
+        )
+        .await
     }
 }
 

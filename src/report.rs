@@ -210,7 +210,8 @@ fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: 
     if metrics != Metrics::Off {
         line.insert("_aws".into(), emf(invocation.now, &[&[]], &METRICS));
     }
-    let totals = Totals::of(invocation, outcomes);
+    let failed = failed_names(invocation, outcomes);
+    let totals = Totals::of(outcomes, failed.len());
     line.extend(
         totals
             .values(invocation.duration_ms)
@@ -228,7 +229,7 @@ fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: 
         "scope": scope(&invocation.wake.scope),
         "dryRun": invocation.wake.dry_run,
         "reasons": reasons,
-        "failed": shortened(failed_names(invocation, outcomes)),
+        "failed": shortened(failed),
     });
     if let (Some(note), Json::Object(summary)) = (note(invocation, outcomes), &mut summary) {
         summary.insert("note".into(), json!(note));
@@ -249,9 +250,10 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Self {
+    fn of(outcomes: &[Outcome<'_>], failed: usize) -> Self {
         let mut totals = Self {
             targets: outcomes.len(),
+            failed,
             ..Self::default()
         };
         for outcome in outcomes {
@@ -274,7 +276,6 @@ impl Totals {
                     .unwrap_or_default(),
             );
         }
-        totals.failed = failed_names(invocation, outcomes).len();
         totals
     }
 

@@ -65,9 +65,9 @@ pub(super) fn rest(
             now,
         ),
     };
-    let confirmed = memory.empty_since.is_some_and(|since| {
-        now.duration_since(since) >= SignedDuration::from_secs(i64::from(MIN_EMPTY_SECONDS))
-    });
+    let confirmed = memory
+        .empty_since
+        .is_some_and(|since| !window::is_within(since, MIN_EMPTY_SECONDS, now));
     let window_seconds = policy.scale_in.window_seconds;
     let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
     // Only what was seen counts: a failed reading entered the window as the present count and broke the inactivity.
@@ -85,6 +85,6 @@ pub(super) fn rest(
 }
 
 /// KEDA counts strictly: at exactly the period the workload still cools down.
-fn is_over(since: Timestamp, seconds: u32, now: Timestamp) -> bool {
+pub(super) fn is_over(since: Timestamp, seconds: u32, now: Timestamp) -> bool {
     now.duration_since(since) > SignedDuration::from_secs(i64::from(seconds))
 }

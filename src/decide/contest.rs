@@ -3,8 +3,9 @@
 //! A single foreign change is a person at work. One that comes again and again is another controller, and two of them
 //! would send the count up and down for ever: then this one stops scaling in, and scales out only now and then.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::window::is_within;
 use super::{EVENT_MEMORY_SECONDS, Limit, Reason, Running};
 use crate::state::{MAX_EVENTS, ScaleEvent, State};
 
@@ -79,8 +80,4 @@ pub(super) fn limit(running: &mut Running, memory: &State, current: u32, now: Ti
     if running.count < current || wrote_lately {
         running.limit(current, Reason::Contested, Limit::Contested);
     }
-}
-
-fn is_within(then: Timestamp, seconds: u32, now: Timestamp) -> bool {
-    now.duration_since(then) < SignedDuration::from_secs(i64::from(seconds))
 }

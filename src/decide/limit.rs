@@ -3,8 +3,9 @@
 //! The arithmetic is that of the Kubernetes controller (`calculateScaleUpLimitWithScalingRules` and its twin), in binary64
 //! and in its order, because its rounding shows: 100 + 10 % are 111.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::window::is_within;
 use crate::policy::{Amount, RatePolicy, ScalingRules, SelectPolicy};
 use crate::state::ScaleEvent;
 
@@ -67,10 +68,9 @@ fn selected(
 /// The count when the policy's period began: what was added since is taken off, what was removed is put back.
 /// An event counts while it is strictly younger than the period.
 fn period_start(policy: &RatePolicy, events: &[ScaleEvent], current: u32, now: Timestamp) -> f64 {
-    let period = SignedDuration::from_secs(i64::from(policy.period_seconds));
     let recent = events
         .iter()
-        .filter(|event| now.duration_since(event.at) < period);
+        .filter(|event| is_within(event.at, policy.period_seconds, now));
     recent.fold(f64::from(current), |start, event| {
         start - f64::from(event.to) + f64::from(event.from)
     })

@@ -96,7 +96,7 @@ pub(crate) fn enter(
 }
 
 /// Kubernetes counts what is strictly younger than the window.
-fn is_within(then: Timestamp, seconds: u32, now: Timestamp) -> bool {
+pub(super) fn is_within(then: Timestamp, seconds: u32, now: Timestamp) -> bool {
     now.duration_since(then) < SignedDuration::from_secs(i64::from(seconds))
 }
 
