@@ -55,6 +55,11 @@ pub fn read_scaled_object(
     );
     let spec_node = fields.require("spec", "a mapping", problems);
     fields.finish(problems);
+    // Read also without a name to report it under: all mistakes of an object are told at once.
+    let namespace = metadata
+        .as_ref()
+        .map_or(default_namespace, |metadata| &metadata.id.namespace);
+    let spec = spec_node.and_then(|spec| read_spec(spec, namespace, resolution, problems));
     let Some(Metadata {
         id,
         cluster,
@@ -66,7 +71,6 @@ pub fn read_scaled_object(
     else {
         return (None, None);
     };
-    let spec = spec_node.and_then(|spec| read_spec(spec, &id.namespace, resolution, problems));
     let manifest = manifest_json(node, json, spec_node);
     let target = spec
         .filter(|_| problems.errors() == errors_before)

@@ -267,6 +267,20 @@ kind: ScaledObject
 }
 
 #[test]
+fn a_bad_name_hides_no_other_mistake() {
+    let text = object("maxReplicaCount: 0", GOOD_METADATA);
+    for metadata in ["metadata: {name: Worker}", "metadata: {}", "metadata: []"] {
+        let found = errors(&text.replacen("metadata: {name: worker}", metadata, 1));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].contains("metadata"), "{found:#?}");
+        assert!(
+            found[1].contains("spec.maxReplicaCount: found `0`"),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
 fn the_file_is_read_in_its_order() {
     let configuration = read_text(&format!(
         "{}---\n{}",
