@@ -197,6 +197,7 @@ fn full() -> State {
         events: (0..i64::try_from(MAX_EVENTS).unwrap())
             .map(|step| ScaleEvent {
                 at: at(step * 50),
+                since: Some(at(step * 50 - 20)),
                 from: replicas(20 + step),
                 to: replicas(21 + step),
             })

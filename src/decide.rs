@@ -69,6 +69,9 @@ pub struct Rollout {
     pub updating: bool,
     /// The update waits at a pause step.
     pub pause_step: bool,
+    /// A Rollout at its first revision that takes over from a Deployment (`workloadRef` with `scaleDown: progressively`):
+    /// while its pods are not all ready, the controller brings the Deployment's back.
+    pub handover: bool,
 }
 
 /// What one trigger read.
@@ -205,6 +208,7 @@ pub fn decide(
     if running.count != current {
         memory.pending = Some(ScaleEvent {
             at: now,
+            since: None,
             from: current,
             to: running.count,
         });
@@ -228,10 +232,11 @@ pub fn decide(
     }
 }
 
-/// A memory that begins with the current count, which is held for a whole window.
+/// A memory that begins with the current count, which is held for a whole window: there was none, or it cannot be read.
 ///
 /// Nobody knows what was before: a running workload counts as active until now, so that a lost memory costs a cooldown and
-/// not the replicas. A workload that was only just created has no past, and one with a longer initial cooldown waits for that.
+/// not the replicas. A workload that was only just created has no past. Where the creation is not known, the longer one of
+/// the two cooldowns is waited for.
 fn begun(policy: &Policy, current: u32, now: Timestamp) -> State {
     let mut memory = State::new(now);
     let seed = Range {
@@ -239,10 +244,12 @@ fn begun(policy: &Policy, current: u32, now: Timestamp) -> State {
         scale_in: current,
     };
     remember_wanted(&mut memory, policy, Some(seed), current, now);
-    let is_new = policy
-        .created
-        .is_some_and(|created| !activity::is_over(created, policy.cooldown_seconds, now));
-    if current > 0 && !is_new && policy.initial_cooldown_seconds <= policy.cooldown_seconds {
+    let (cooldown, initial) = (policy.cooldown_seconds, policy.initial_cooldown_seconds);
+    let is_new = match policy.created {
+        Some(created) => !activity::is_over(created, cooldown.max(initial), now),
+        None => initial > cooldown,
+    };
+    if current > 0 && !is_new {
         memory.last_active = Some(now);
     }
     memory
@@ -481,6 +488,7 @@ fn rollout_gate(running: &mut Running, policy: &Policy, rollout: Option<Rollout>
         aborted,
         updating,
         pause_step,
+        handover,
     }) = rollout
     else {
         return;
@@ -503,6 +511,9 @@ fn rollout_gate(running: &mut Running, policy: &Policy, rollout: Option<Rollout>
         }
     } else if updating && running.count < current {
         running.limit(current, Reason::RolloutUpdating, Limit::Rollout);
+    } else if handover && running.count < current {
+        // Each scale-out after a scale-in would start pods of the Deployment once more.
+        running.limit(current, Reason::RolloutHandover, Limit::Rollout);
     }
 }
 
@@ -530,7 +541,7 @@ fn clamped(state: &State, now: Timestamp, warnings: &mut Vec<String>) -> State {
             .events
             .iter_mut()
             .chain(&mut state.pending)
-            .map(|event| &mut event.at)
+            .flat_map(|event| event.since.iter_mut().chain([&mut event.at]))
             .for_each(&mut clamp);
         state.foreign_writes.iter_mut().for_each(&mut clamp);
     }

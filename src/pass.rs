@@ -331,14 +331,10 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             }
         };
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
-        let mut unreadable = false;
-        let state = old.map(|text| match State::parse(text) {
-            Ok(state) => state,
-            Err(problems) => {
-                outcome.faults.push(unreadable_state(target, &problems));
-                unreadable = true;
-                State::begun_anew(seen.workload.replicas, self.plan.now)
-            }
+        // One that cannot be read is as good as none, and written anew.
+        let state = old.and_then(|text| {
+            let told = |problems| outcome.faults.push(unreadable_state(target, &problems));
+            State::parse(text).map_err(told).ok()
         });
         let readings = depths.into_iter().map(|depth| match depth {
             Ok(depth) => Reading::Queue(depth),
@@ -364,7 +360,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let memory = keys.is_some().then_some(Remembered {
             memory,
             old: old.map(String::as_str),
-            is_current: !unreadable && decided.state.as_ref() == Some(&decided.decision.state),
+            is_current: decided.state.as_ref() == Some(&decided.decision.state),
         });
         outcome.effect = self
             .act(target, &place, &seen, &decided, memory, &mut outcome.faults)

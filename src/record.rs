@@ -5,7 +5,8 @@
 //!  "workload":{"replicas":4,"rollout":{"paused":false,"aborted":false,"updating":false,"pauseStep":false}},
 //!  "readings":[{"visible":120,"inFlight":4,"delayed":0},{"error":"AccessDenied"}],"conflicts":[],"state":null}
 //! ```
-//! (and, while somebody has stopped the target in the ConfigMap, `"stop":{"all":true,"scaleIn":false}`)
+//! (and, while somebody has stopped the target in the ConfigMap, `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while it
+//! takes over from a Deployment, `"handover":true`)
 //! gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
 
 use jiff::Timestamp;
@@ -127,6 +128,7 @@ fn read_workload(node: &Node, path: &str, problems: &mut Problems) -> Option<Wor
             aborted: flag("aborted"),
             updating: flag("updating"),
             pause_step: flag("pauseStep"),
+            handover: flag("handover"),
         };
         fields.finish(problems);
         Some(rollout)
@@ -243,11 +245,15 @@ pub fn record_json(
             aborted,
             updating,
             pause_step,
+            handover,
         }),
         Json::Object(workload),
     ) = (rollout, &mut workload)
     {
-        let rollout = json!({"paused": paused, "aborted": aborted, "updating": updating, "pauseStep": pause_step});
+        let mut rollout = json!({"paused": paused, "aborted": aborted, "updating": updating, "pauseStep": pause_step});
+        if let (true, Json::Object(rollout)) = (handover, &mut rollout) {
+            rollout.insert("handover".into(), json!(true));
+        }
         workload.insert("rollout".into(), rollout);
     }
     let mut record = json!({

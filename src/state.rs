@@ -4,6 +4,7 @@
 //! {"v":1,"firstSeen":T,"active":bool,"lastActive":T,"emptySince":T,"inWindow":[{"replicas":n,"until":T}],
 //!  "outWindow":[…],"events":[{"at":T,"from":n,"to":n}],"pending":{…},"lastWritten":n,"foreignWrites":[T],"failures":{"0":n}}
 //! ```
+//! An event that stands for several has the time of the last in `at` and that of the first in `since`.
 //! Nothing in it is a "last seen" time, so an unchanged situation leaves it unchanged and needs no write.
 
 use std::collections::BTreeMap;
@@ -17,8 +18,9 @@ use crate::fields::{self, Fields, Problems};
 /// Entries of a window. Two full windows and all events stay below 2 KiB, so that 300 targets fit a ConfigMap.
 pub const MAX_ENTRIES: usize = 12;
 
-/// Scale events kept; older ones are merged. One a minute fills the longest period of a policy with 30.
-pub const MAX_EVENTS: usize = 10;
+/// Scale events kept; beyond them some are merged, which only makes the rate limits stricter. One a minute fills the longest
+/// period of a policy with 30.
+pub const MAX_EVENTS: usize = 9;
 
 /// The memory of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +61,10 @@ pub struct WindowEntry {
 /// A change of the replica count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScaleEvent {
-    /// When it was decided.
+    /// When it was decided; of several that were merged, the last.
     pub at: Timestamp,
+    /// When the first of several was decided that were merged.
+    pub since: Option<Timestamp>,
     /// The count before.
     pub from: u32,
     /// The count after.
@@ -83,20 +87,6 @@ impl State {
             last_written: None,
             foreign_writes: Vec::new(),
             failures: BTreeMap::new(),
-        }
-    }
-
-    /// A memory that begins now because the one before was lost. What was active until when is not known, so the count
-    /// counts as wanted and the workload as active until now: a whole window and a whole cooldown go by before scale-in.
-    #[must_use]
-    pub fn begun_anew(replicas: u32, now: Timestamp) -> Self {
-        Self {
-            last_active: Some(now),
-            in_window: vec![WindowEntry {
-                replicas,
-                until: None,
-            }],
-            ..Self::new(now)
         }
     }
 
@@ -221,7 +211,11 @@ fn window_entry(entry: &WindowEntry) -> Json {
 }
 
 fn event(event: &ScaleEvent) -> Json {
-    json!({"at": time(&event.at), "from": event.from, "to": event.to})
+    let mut object = json!({"at": time(&event.at), "from": event.from, "to": event.to});
+    if let (Some(since), Json::Object(object)) = (event.since, &mut object) {
+        object.insert("since".into(), time(&since));
+    }
+    object
 }
 
 fn each<T>(
@@ -254,6 +248,7 @@ fn read_event(node: &Node, path: &str, problems: &mut Problems) -> Option<ScaleE
     let mut fields = Fields::of(node, path, problems)?;
     let at = fields.require("at", "a time", problems);
     let at = at.and_then(|node| fields::timestamp(node, &fields.path("at"), problems));
+    let since = fields.read("since", problems, fields::timestamp);
     let from = fields.require("from", "a whole number", problems);
     let from = from.and_then(|node| fields::count(node, &fields.path("from"), problems));
     let to = fields.require("to", "a whole number", problems);
@@ -261,6 +256,7 @@ fn read_event(node: &Node, path: &str, problems: &mut Problems) -> Option<ScaleE
     fields.finish(problems);
     Some(ScaleEvent {
         at: at?,
+        since,
         from: from?,
         to: to?,
     })

@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 
+use super::limit as rates;
 use super::window::is_within;
-use super::{EVENT_MEMORY_SECONDS, Limit, Reason, Running};
-use crate::state::{MAX_EVENTS, ScaleEvent, State};
+use super::{Limit, Reason, Running};
+use crate::state::State;
 
 /// Foreign changes within [`CONTEST_SECONDS`] that make a contest.
 pub(super) const CONTEST_WRITES: usize = 3;
@@ -21,7 +22,7 @@ pub(super) const CONTESTED_WRITE_SECONDS: u32 = 300;
 pub(super) fn settle(memory: &mut State, current: u32, is_paused: bool, now: Timestamp) {
     let expected = match memory.pending.take() {
         Some(pending) if pending.to == current => {
-            remember_event(memory, pending, now);
+            rates::remember(&mut memory.events, pending, now);
             memory.last_written = Some(current);
             return;
         }
@@ -40,22 +41,6 @@ pub(super) fn settle(memory: &mut State, current: u32, is_paused: bool, now: Tim
         memory.foreign_writes.push(now);
         let surplus = memory.foreign_writes.len().saturating_sub(CONTEST_WRITES);
         memory.foreign_writes.drain(..surplus);
-    }
-}
-
-fn remember_event(memory: &mut State, event: ScaleEvent, now: Timestamp) {
-    memory
-        .events
-        .retain(|event| is_within(event.at, EVENT_MEMORY_SECONDS, now));
-    memory.events.push(event);
-    while memory.events.len() > MAX_EVENTS {
-        // The two oldest become one at the time of the younger: what changed in a period is never forgotten early.
-        let oldest = memory.events.remove(0);
-        if let Some(next) = memory.events.first_mut() {
-            let rise = |event: &ScaleEvent| i64::from(event.to) - i64::from(event.from);
-            let both = rise(next) + rise(&oldest);
-            next.from = u32::try_from(i64::from(next.to) - both).unwrap_or_default();
-        }
     }
 }
 

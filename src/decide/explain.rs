@@ -169,6 +169,12 @@ fn cause(
         Reason::RolloutPauseStep => {
             format!("{backlog}, but the update waits at a pause step, so not to zero")
         }
+        Reason::RolloutHandover => {
+            format!(
+                "{backlog}, but at revision 1 the Rollout still takes over from its workloadRef progressively, so no scale-in before revision 2 \
+                 or another workloadRef.scaleDown"
+            )
+        }
     }
 }
 

@@ -57,11 +57,13 @@ pub enum Reason {
     RolloutUpdating,
     /// The update waits at a pause step: never to zero there.
     RolloutPauseStep,
+    /// The Rollout still takes over from a Deployment: no scale-in before its second revision.
+    RolloutHandover,
 }
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 28] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (Self::Activated, "a workload at zero or idle became active"),
         (
@@ -146,6 +148,10 @@ impl Reason {
             Self::RolloutPauseStep,
             "the update waits at a pause step: never to zero there",
         ),
+        (
+            Self::RolloutHandover,
+            "the Rollout still takes over from a Deployment (`workloadRef`, `scaleDown: progressively`, revision 1): no scale-in",
+        ),
     ];
 
     /// The name used in JSON.
@@ -179,6 +185,7 @@ impl Reason {
             Self::RolloutAborted => "RolloutAborted",
             Self::RolloutUpdating => "RolloutUpdating",
             Self::RolloutPauseStep => "RolloutPauseStep",
+            Self::RolloutHandover => "RolloutHandover",
         }
     }
 }

@@ -648,6 +648,7 @@ fn a_change_is_settled_by_the_next_pass() {
     let policy = policy(2, 16, None);
     let event = ScaleEvent {
         at: at(0),
+        since: None,
         from: 2,
         to: 7,
     };
@@ -905,6 +906,14 @@ fn the_rollout_gate_comes_last() {
         paused: true,
         ..updating
     };
+    let handover = Rollout {
+        handover: true,
+        ..Rollout::default()
+    };
+    assert_eq!(gate(handover, 5, 0), (5, Reason::RolloutHandover));
+    assert_eq!(gate(handover, 20, 900), (20, Reason::RolloutHandover));
+    assert_eq!(gate(handover, 5, 90), (9, Reason::QueueDepth));
+    assert_eq!(gate(handover, 0, 20), (2, Reason::Activated));
     assert_eq!(gate(updating, 5, 0), (5, Reason::RolloutUpdating));
     assert_eq!(gate(updating, 5, 90), (9, Reason::QueueDepth));
     assert_eq!(gate(updating, 20, 900), (20, Reason::RolloutUpdating));
@@ -914,6 +923,25 @@ fn the_rollout_gate_comes_last() {
     assert_eq!(gate(step, 5, 20), (2, Reason::QueueDepth));
     assert_eq!(gate(paused, 5, 90), (5, Reason::RolloutPaused));
     assert_eq!(gate(Rollout::default(), 5, 0), (0, Reason::ScaledToZero));
+}
+
+#[test]
+fn a_memory_that_is_lost_costs_a_whole_cooldown_unless_the_object_is_new() {
+    let begun = |created: Option<i64>, initial_cooldown_seconds| {
+        let policy = Policy {
+            created: created.map(at),
+            initial_cooldown_seconds,
+            ..policy(0, 16, None)
+        };
+        let decision = decide(&policy, &seen(1, &[visible(0)]), None, at(10_000));
+        decision.state.last_active.is_some()
+    };
+    // The cooldown of the policy is 300 s.
+    assert!(begun(None, 0), "nobody knows how old it is");
+    assert!(!begun(None, 600), "it waits for the longer one");
+    assert!(begun(Some(0), 0) && begun(Some(0), 600), "long past");
+    assert!(!begun(Some(9_800), 0), "just created");
+    assert!(!begun(Some(9_500), 600), "within its initial cooldown");
 }
 
 fn pods(pods: u32, period_seconds: u32) -> RatePolicy {
@@ -953,6 +981,7 @@ fn policies_limit_both_directions_from_recorded_events() {
     let state = State {
         events: vec![ScaleEvent {
             at: at(941),
+            since: None,
             from: 10,
             to: 14,
         }],
@@ -970,6 +999,7 @@ fn policies_limit_both_directions_from_recorded_events() {
     let state = State {
         events: vec![ScaleEvent {
             at: at(940),
+            since: None,
             from: 10,
             to: 14,
         }],
@@ -1396,6 +1426,7 @@ fn a_change_settles_at_the_first_second_of_time() {
     let state = State {
         pending: Some(ScaleEvent {
             at: Timestamp::MIN,
+            since: None,
             from: 1,
             to: 2,
         }),
@@ -1449,8 +1480,8 @@ fn any_reading() -> impl Strategy<Value = Reading> {
 fn any_rollout() -> impl Strategy<Value = Option<Rollout>> {
     prop_oneof![
         3 => Just(None),
-        1 => any::<(bool, bool, bool, bool)>().prop_map(|(paused, aborted, updating, pause_step)| {
-            Some(Rollout { paused, aborted, updating, pause_step })
+        1 => any::<(bool, bool, bool, bool, bool)>().prop_map(|(paused, aborted, updating, pause_step, handover)| {
+            Some(Rollout { paused, aborted, updating, pause_step, handover })
         }),
     ]
 }

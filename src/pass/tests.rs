@@ -605,7 +605,8 @@ async fn a_lost_state_goes_to_zero_after_a_whole_cooldown() {
     );
     assert_eq!(configuration.targets[0].policy.bounds.min(), 0, "{text}");
     let servers = Servers::new(&[("worker", 0, 1)]);
-    let state = State::begun_anew(1, at(0)).to_json().to_string();
+    let anew = r#"{"v":1,"firstSeen":"{now}","active":false,"lastActive":"{now}","inWindow":[{"replicas":1}]}"#;
+    let state = anew.replace("{now}", &at(0).to_string());
     for lost in ["junk", &state] {
         servers
             .memories

@@ -87,6 +87,9 @@ pub fn rollout_state(object: &Json) -> Rollout {
         .map(|generation| generation.to_string());
     let is_observed = status["observedGeneration"].as_str() == generation.as_deref();
     let is_canary = !spec["strategy"]["canary"].is_null();
+    // The controller acts on the Deployment at the first revision only; one that it has not numbered yet is the first.
+    let revision = object["metadata"]["annotations"]["rollout.argoproj.io/revision"].as_str();
+    let is_progressive = spec["workloadRef"]["scaleDown"] == "progressively";
     Rollout {
         paused: is_canary
             && (spec["paused"].as_bool() == Some(true)
@@ -95,6 +98,7 @@ pub fn rollout_state(object: &Json) -> Rollout {
         updating: status["currentPodHash"] != status["stableRS"] || !is_observed,
         // What is paused is the update of the spec that was observed; a newer one is in flight.
         pause_step: is_observed && paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
+        handover: is_progressive && revision.unwrap_or("1") == "1",
     }
 }
 
@@ -278,6 +282,20 @@ mod tests {
                 && with("observedGeneration", json!("6")).updating
         );
         assert!(with("abort", json!(true)).aborted);
+        let adopts = |scale_down: &str, revision: Json| {
+            let reference =
+                json!({"kind": "Deployment", "name": "worker", "scaleDown": scale_down});
+            let annotations = json!({"rollout.argoproj.io/revision": revision});
+            let object = json!({
+                "metadata": {"generation": 7, "annotations": annotations},
+                "spec": {"strategy": {"canary": {}}, "workloadRef": reference},
+                "status": stable,
+            });
+            rollout_state(&object).handover
+        };
+        assert!(adopts("progressively", json!("1")) && adopts("progressively", Json::Null));
+        assert!(!adopts("progressively", json!("2")));
+        assert!(!adopts("onsuccess", json!("1")) && !adopts("never", json!("1")));
         assert!(with("pauseConditions", json!([{"reason": "CanaryPauseStep"}])).pause_step);
         assert!(
             with(

@@ -104,6 +104,45 @@ async fn an_empty_queue_does_not_scale_in_at_once() {
     assert_eq!(writes(&sandbox), [(2, 7)]);
 }
 
+/// During a canary with traffic routing the status counts canary pods too. What takes it for the present count adopts it
+/// whenever it lies within the tolerance, which raises the canary's share, which raises the status: 10, 11, 13, …
+/// <https://github.com/argoproj/argo-rollouts/issues/4847>
+#[tokio::test]
+async fn canary_pods_never_inflate_the_count() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.set_replicas("default", "worker", 10);
+    sandbox.queues().set_counts("orders", 100, 0, 0);
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    function.answer("{}").await;
+    let mut fooled = 10u32;
+    for weight in [10, 20, 30, 40, 50, 100] {
+        // All pods of the stable set, and the canary's share of `spec.replicas` on top.
+        let pods = |replicas: u32| replicas + (replicas * weight).div_ceil(100);
+        let spec = kubernetes.replicas("default", "worker").unwrap();
+        kubernetes.set_rollout("default", "worker", |rollout| {
+            let status = &mut rollout["status"];
+            status["currentPodHash"] = json!("the-update");
+            status["pauseConditions"] = json!([{"reason": "CanaryPauseStep"}]);
+            status["HPAReplicas"] = json!(pods(spec));
+            status["replicas"] = json!(pods(spec));
+        });
+        let answer = function.answer("{}").await;
+        let target = &answer["targets"][0];
+        assert_eq!(
+            (&target["from"], &target["to"]),
+            (&json!(10), &json!(10)),
+            "{answer}"
+        );
+        let counted = pods(fooled);
+        if (counted * 9..=counted * 11).contains(&100) {
+            fooled = counted;
+        }
+    }
+    assert!(fooled > 10, "this world fools nobody");
+    assert!(writes(&sandbox).is_empty());
+}
+
 #[tokio::test]
 async fn a_count_above_the_maximum_is_corrected() {
     let sandbox = sandbox().await;
