@@ -1,7 +1,7 @@
 //! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues, from outside the cluster.
 //!
-//! One invocation is one pass: [`wake`] says why and for which targets, [`manifest`] which targets there are, [`pass`]
-//! observes each through its [`ports`], asks [`decide`] and acts, [`report`] says what happened. `lambda` serves
+//! [`wake`] says why the function was invoked and for which targets, [`manifest`] which targets there are, [`ticks`] when each is
+//! polled. A poll is one [`pass`]: it observes each target through its [`ports`], asks [`decide`] and acts. [`report`] says what happened. `lambda` serves
 //! invocations, `cli` is the tool for people, `adapters` reach the outside systems, and `sandbox` plays those systems for
 //! the demo, the tests and the benchmarks.
 //!
@@ -35,6 +35,7 @@ pub mod report;
 pub mod settings;
 pub mod state;
 pub mod stop;
+pub mod ticks;
 pub mod wake;
 
 #[cfg(feature = "io")]

@@ -11,6 +11,7 @@ mod trigger;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
@@ -30,6 +31,8 @@ pub struct Target {
     pub cluster: Option<String>,
     /// The workload, in the ScaledObject's namespace.
     pub workload: WorkloadRef,
+    /// `pollingInterval`, seconds between polls. It says when `decide` is asked, and is no part of what it decides.
+    pub polling_seconds: NonZeroU32,
     /// The rules.
     pub policy: Policy,
     /// The ScaledObject as a record carries it: what a decision depends on, without labels and other people's annotations.

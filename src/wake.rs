@@ -67,6 +67,22 @@ pub struct Wake {
     pub time: Option<Timestamp>,
 }
 
+impl Wake {
+    /// Whether the event stands for a stretch of time, in which each target is polled as often as its interval says.
+    ///
+    /// Only the schedule of all targets does: a list of targets is paced by whoever sends it, and a dry run is a question.
+    #[must_use]
+    pub fn covers_window(&self) -> bool {
+        let Self {
+            cause,
+            scope,
+            dry_run,
+            time: _,
+        } = self;
+        *cause == Cause::Schedule && *scope == Scope::All && !dry_run
+    }
+}
+
 /// The kind of event that woke the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {

@@ -13,7 +13,7 @@ use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
 use crate::policy::{Fallback, FallbackBehavior, Pause, Policy, ReplicaBounds, Trigger};
 
 /// Seconds between polls unless `pollingInterval` is set: KEDA's default.
-const DEFAULT_POLLING_SECONDS: u32 = 30;
+const DEFAULT_POLLING_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 /// Seconds without activity before zero unless `cooldownPeriod` is set: KEDA's default.
 const DEFAULT_COOLDOWN_SECONDS: u32 = 300;
 /// `maxReplicaCount` unless set: KEDA's default.
@@ -77,6 +77,7 @@ pub fn read_scaled_object(
         .map(|spec| {
             let Spec {
                 workload,
+                polling_seconds,
                 bounds,
                 cooldown_seconds,
                 initial_cooldown_seconds,
@@ -105,6 +106,7 @@ pub fn read_scaled_object(
                 id: id.clone(),
                 cluster,
                 workload,
+                polling_seconds,
                 policy,
                 manifest,
             }
@@ -233,6 +235,7 @@ fn manifest_json(node: &Node, metadata: Map<String, Json>, spec: Option<&Node>) 
 
 struct Spec {
     workload: WorkloadRef,
+    polling_seconds: NonZeroU32,
     bounds: ReplicaBounds,
     cooldown_seconds: u32,
     initial_cooldown_seconds: u32,
@@ -255,27 +258,10 @@ fn read_spec(
     );
     let workload = workload.and_then(|node| read_workload(node, problems));
     let bounds = read_bounds(&mut fields, problems);
-    let polling = fields.take("pollingInterval");
-    let seconds = match polling {
-        Some(node) => fields::integer(
-            node,
-            "spec.pollingInterval",
-            1..=i64::from(i32::MAX),
-            problems,
-        ),
-        None => Some(i64::from(DEFAULT_POLLING_SECONDS)),
+    let polling_seconds = match fields.take("pollingInterval") {
+        Some(node) => read_polling(node, problems),
+        None => Some(DEFAULT_POLLING_SECONDS),
     };
-    if let Some(seconds) = seconds.filter(|seconds| *seconds > i64::from(SLOW_POLLING_SECONDS)) {
-        let message = format!(
-            "{seconds} s also paces scaling between 1 and N, which under KEDA the HPA did every 15 s whatever this says; \
-             at most {SLOW_POLLING_SECONDS} follows a burst sooner"
-        );
-        problems.warning(
-            polling.and_then(|node| node.position),
-            "spec.pollingInterval",
-            message,
-        );
-    }
     let cooldown = fields
         .take("cooldownPeriod")
         .map(|node| count(node, "spec.cooldownPeriod", problems));
@@ -295,6 +281,7 @@ fn read_spec(
     fields.finish(problems);
     Some(Spec {
         workload: workload?,
+        polling_seconds: polling_seconds?,
         bounds: bounds?,
         cooldown_seconds: cooldown.unwrap_or(Some(DEFAULT_COOLDOWN_SECONDS))?,
         initial_cooldown_seconds: initial.unwrap_or(Some(0))?,
@@ -305,6 +292,19 @@ fn read_spec(
         behavior: behavior?,
         triggers: triggers?,
     })
+}
+
+fn read_polling(node: &Node, problems: &mut Problems) -> Option<NonZeroU32> {
+    let path = "spec.pollingInterval";
+    let seconds = fields::integer(node, path, 1..=i64::from(i32::MAX), problems)?;
+    if seconds > i64::from(SLOW_POLLING_SECONDS) {
+        let message = format!(
+            "{seconds} s also paces scaling between 1 and N, which under KEDA the HPA did every 15 s whatever this says; \
+             at most {SLOW_POLLING_SECONDS} follows a burst sooner"
+        );
+        problems.warning(node.position, path, message);
+    }
+    u32::try_from(seconds).ok().and_then(NonZeroU32::new)
 }
 
 fn read_workload(node: &Node, problems: &mut Problems) -> Option<WorkloadRef> {

@@ -120,7 +120,8 @@ fn sns_message(text: &str) -> Result<Wake, WakeError> {
     }
 }
 
-/// Two wakes as one that looks at the targets of both and is named after the first.
+/// Two wakes as one that looks at the targets of both and is named after the first that is no schedule: what somebody asks for
+/// is polled whether it is due or not.
 ///
 /// If either asked to write nothing, nothing is written: the other's change is made by the next wake, a write cannot be taken back.
 fn join(first: Wake, second: Wake) -> Wake {
@@ -135,7 +136,10 @@ fn join(first: Wake, second: Wake) -> Wake {
         (Scope::All | Scope::Queues(_) | Scope::Targets(_), _) => Scope::All,
     };
     Wake {
-        cause: first.cause,
+        cause: match first.cause {
+            Cause::Schedule => second.cause,
+            cause @ (Cause::Alarm { .. } | Cause::Direct) => cause,
+        },
         scope,
         dry_run: first.dry_run || second.dry_run,
         time: first.time.or(second.time),

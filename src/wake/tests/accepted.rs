@@ -241,6 +241,41 @@ fn a_notification_may_carry_other_shapes() {
 }
 
 #[test]
+fn only_the_schedule_of_all_targets_covers_a_window() {
+    for (event, expected) in [
+        (
+            json!({"source": "aws.events", "detail-type": "Scheduled Event"}),
+            true,
+        ),
+        (json!({"scheduledTime": "2026-11-20T03:15:00Z"}), true),
+        (
+            json!({"scheduledTime": "2026-11-20T03:15:00Z", "targets": ["a/a"]}),
+            false,
+        ),
+        (
+            json!({"scheduledTime": "2026-11-20T03:15:00Z", "dryRun": true}),
+            false,
+        ),
+        (json!({}), false),
+        (json!({"executionId": "x"}), false),
+        (action(&json!([])), false),
+    ] {
+        let wake = parse_value(&event).unwrap();
+        assert_eq!(wake.covers_window(), expected, "{event}");
+    }
+    // What comes along with a schedule is not asked whether it is due.
+    let schedule = r#"{"scheduledTime":"2026-11-20T03:15:00Z"}"#;
+    for (messages, expected) in [
+        ([schedule, schedule], true),
+        ([schedule, "{}"], false),
+        (["{}", schedule], false),
+    ] {
+        let wake = parse_value(&notification(&messages)).unwrap();
+        assert_eq!(wake.covers_window(), expected, "{messages:?}");
+    }
+}
+
+#[test]
 fn several_records_are_one_wake_for_the_targets_of_all() {
     let alarm_of = |name: &str, queue: &str| {
         let mut message = published(
