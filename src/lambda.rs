@@ -10,19 +10,20 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sqs::Sqs;
 use crate::clock::{Clock, wall_now};
 use crate::log;
-use crate::manifest::{self, Configuration};
-use crate::pass::{self, Plan, World};
-use crate::report::{self, Invocation, LastReasons};
+use crate::manifest::{self, Configuration, Target};
+use crate::pass::{self, Outcome, Plan, World};
+use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
-use crate::wake::{self, WakeError};
+use crate::ticks::{Tick, Ticks, Window};
+use crate::wake::{self, Wake, WakeError};
 
 /// Kept of an invocation's time for the report and the answer.
 const REPORT_RESERVE: Duration = Duration::from_millis(500);
@@ -158,49 +159,106 @@ impl Function {
             .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
         let (configuration, stale) = self.load()?;
         let (targets, unknown) = report::select(&configuration, &wake.scope);
+        let deadline = deadline(context, begun);
+        let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         self.clusters.begin_invocation().await;
-        let world = World {
-            queues: &self.sqs,
-            workloads: &self.clusters,
-            scaler: &self.clusters,
-            memories: &self.clusters,
-        };
         let now = self.clock.now();
-        let default_cluster = self
-            .settings
-            .clusters
-            .first()
-            .map_or("", |cluster| cluster.name.as_str());
-        let plan = Plan {
-            now,
-            deadline: deadline(context, begun),
-            dry_run: wake.dry_run,
-            default_cluster,
-            stops: &self.stops,
-        };
-        let outcomes = pass::run(world, &targets, plan).await;
+        let mut tally = Tally::default();
+        let mut waited = Duration::ZERO;
+        while let Some(Tick {
+            offset,
+            targets: places,
+        }) = ticks.next_after(self.seconds_since(begun))
+        {
+            waited += self.wait_until(begun, offset).await;
+            let due: Vec<&Target> = places
+                .iter()
+                .filter_map(|place| targets.get(*place).copied())
+                .collect();
+            let outcomes = self.pass(&due, deadline, wake.dry_run).await;
+            tally.add(&places, outcomes);
+        }
 
-        let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let worked = begun.elapsed().saturating_sub(waited);
         let invocation = Invocation {
             wake: &wake,
             configuration: &configuration,
             stale: stale.as_deref(),
             unknown: &unknown,
             now,
-            duration_ms,
+            duration_ms: u64::try_from(worked.as_millis()).unwrap_or(u64::MAX),
+            pace: ticks.pace(),
         };
-        let mut last = self.last_reasons.borrow_mut();
-        log::lines(&report::lines(
+        log::lines(&[report::summary_line(
             &invocation,
+            &tally,
+            self.settings.metrics,
+        )]);
+        match report::failure(&invocation, &tally) {
+            None => Ok(report::response(&invocation, &tally)),
+            Some(message) => Err(InvocationError::Targets(message)),
+        }
+    }
+
+    /// When these targets are polled in this invocation.
+    fn ticks(&self, wake: &Wake, targets: &[&Target], time_left: Option<Duration>) -> Ticks {
+        if !wake.covers_window() {
+            return Ticks::once(targets.len());
+        }
+        let window = Window {
+            seconds: self.settings.window_seconds,
+            event_time: wake.time,
+            time_left: time_left.map(|left| self.clock.stretch(left)),
+        };
+        let intervals: Vec<_> = targets
+            .iter()
+            .map(|target| target.polling_seconds)
+            .collect();
+        Ticks::over(window, &intervals)
+    }
+
+    /// Seconds of the clock that polls go by.
+    fn seconds_since(&self, begun: Instant) -> u32 {
+        u32::try_from(self.clock.stretch(begun.elapsed()).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Waits until so many seconds of that clock after the beginning, and tells how long that took.
+    async fn wait_until(&self, begun: Instant, offset: u32) -> Duration {
+        let waiting = Instant::now();
+        sleep_until(begun + self.clock.real(Duration::from_secs(offset.into()))).await;
+        waiting.elapsed()
+    }
+
+    /// One pass, its decisions logged at once: an invocation that is cut off later has told them.
+    async fn pass<'t>(
+        &self,
+        targets: &[&'t Target],
+        deadline: Option<Instant>,
+        dry_run: bool,
+    ) -> Vec<Outcome<'t>> {
+        let world = World {
+            queues: &self.sqs,
+            workloads: &self.clusters,
+            scaler: &self.clusters,
+            memories: &self.clusters,
+        };
+        let default_cluster = self.settings.clusters.first();
+        let plan = Plan {
+            now: self.clock.now(),
+            deadline,
+            dry_run,
+            default_cluster: default_cluster.map_or("", |cluster| cluster.name.as_str()),
+            stops: &self.stops,
+        };
+        let outcomes = pass::run(world, targets, plan).await;
+        log::lines(&report::decision_lines(
             &outcomes,
-            &mut last,
+            plan.now,
+            &mut self.last_reasons.borrow_mut(),
             self.settings.log,
             self.settings.metrics,
         ));
-        match report::failure(&invocation, &outcomes) {
-            None => Ok(report::response(&invocation, &outcomes)),
-            Some(message) => Err(InvocationError::Targets(message)),
-        }
+        outcomes
     }
 
     /// The configuration, parsed when its bytes are new. Unreadable, the last good one goes on and the invocation fails;

@@ -8,6 +8,9 @@ use serde_json::json;
 
 /// Writes lines to standard output, in one piece.
 pub fn lines(lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
     let mut text = lines.join("\n");
     text.push('\n');
     let mut output = std::io::stdout().lock();

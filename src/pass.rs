@@ -106,6 +106,14 @@ impl Outcome<'_> {
     pub fn is_failed(&self) -> bool {
         !self.faults.is_empty() || matches!(self.effect, Effect::NotReached | Effect::NotDone)
     }
+
+    /// Whether the decision lowers the count.
+    #[must_use]
+    pub fn is_scale_in(&self) -> bool {
+        self.decided
+            .as_ref()
+            .is_some_and(|Decided { decision, .. }| decision.to < decision.from)
+    }
 }
 
 /// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.

@@ -1,4 +1,8 @@
-//! What a pass says: log lines with the replayable record and the metrics, the response, the failure.
+//! What an invocation says: log lines with the replayable record and the metrics, the response, the failure.
+
+mod tally;
+
+pub use tally::Tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -11,7 +15,9 @@ use crate::manifest::{Configuration, Finding, Target};
 use crate::pass::{Decided, Effect, Outcome};
 use crate::record::{decision_json, record_json};
 use crate::settings::{Log, Metrics};
+use crate::ticks::Pace;
 use crate::wake::{Cause, QueueId, Scope, Wake};
+use tally::{Polled, Totals};
 
 /// Names of targets in one error message. Lambda cuts an error at 256 KB, and nobody reads more.
 pub const MAX_NAMES: usize = 50;
@@ -42,10 +48,12 @@ pub struct Invocation<'a> {
     pub stale: Option<&'a str>,
     /// Names that the event asks for and that do not exist.
     pub unknown: &'a [String],
-    /// When the pass began.
+    /// When it began.
     pub now: Timestamp,
-    /// How long it took, in milliseconds.
+    /// How long it was at work, in milliseconds: without the waiting between passes.
     pub duration_ms: u64,
+    /// How often it looked.
+    pub pace: Pace,
 }
 
 /// The targets that an event concerns, and the names it asks for in vain.
@@ -116,11 +124,11 @@ impl LastReasons {
     }
 }
 
-/// The lines of the decisions that are worth one, then the summary's.
+/// The lines of a pass: of its decisions those that are worth one.
 #[must_use]
-pub fn lines(
-    invocation: &Invocation<'_>,
+pub fn decision_lines(
     outcomes: &[Outcome<'_>],
+    now: Timestamp,
     last: &mut LastReasons,
     log: Log,
     metrics: Metrics,
@@ -133,10 +141,9 @@ pub fn lines(
             .is_none_or(|decided| last.changed(outcome.target, decided.decision.reason));
         let wrote = outcome.effect != Effect::Held;
         if changed || wrote || outcome.is_failed() || log == Log::All {
-            lines.push(decision_line(outcome, invocation.now, metrics).to_string());
+            lines.push(decision_line(outcome, now, metrics).to_string());
         }
     }
-    lines.push(summary_line(invocation, outcomes, metrics).to_string());
     lines
 }
 
@@ -205,80 +212,43 @@ fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Jso
     Json::Object(line)
 }
 
-fn summary_line(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>], metrics: Metrics) -> Json {
+/// The line of a whole invocation.
+#[must_use]
+pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Metrics) -> String {
     let mut line = Map::new();
     if metrics != Metrics::Off {
         line.insert("_aws".into(), emf(invocation.now, &[&[]], &METRICS));
     }
-    let failed = failed_names(invocation, outcomes);
-    let totals = Totals::of(outcomes, failed.len());
+    let failed = failed_names(invocation, tally);
+    let totals = tally.totals(failed.len());
     line.extend(
         totals
             .values(invocation.duration_ms)
             .map(|(name, value)| (name.to_owned(), json!(value))),
     );
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for decided in outcomes
-        .iter()
-        .filter_map(|outcome| outcome.decided.as_ref())
-    {
-        *reasons.entry(decided.decision.reason.name()).or_default() += 1;
+    for reason in tally.targets().filter_map(|polled| polled.reason) {
+        *reasons.entry(reason.name()).or_default() += 1;
     }
+    let pace = invocation.pace;
     let mut summary = json!({
         "cause": cause(&invocation.wake.cause),
         "scope": scope(&invocation.wake.scope),
         "dryRun": invocation.wake.dry_run,
+        "passes": pace.passes,
+        "skippedPasses": pace.skipped(),
+        "notDue": pace.not_due,
         "reasons": reasons,
         "failed": shortened(failed),
     });
-    if let (Some(note), Json::Object(summary)) = (note(invocation, outcomes), &mut summary) {
+    if let (Some(note), Json::Object(summary)) = (note(invocation, tally), &mut summary) {
         summary.insert("note".into(), json!(note));
     }
     line.insert("summary".into(), summary);
-    Json::Object(line)
-}
-
-#[derive(Debug, Default)]
-struct Totals {
-    targets: usize,
-    scaled_out: usize,
-    scaled_in: usize,
-    held: usize,
-    lost_races: usize,
-    failed: usize,
-    messages: u64,
+    Json::Object(line).to_string()
 }
 
 impl Totals {
-    fn of(outcomes: &[Outcome<'_>], failed: usize) -> Self {
-        let mut totals = Self {
-            targets: outcomes.len(),
-            failed,
-            ..Self::default()
-        };
-        for outcome in outcomes {
-            match outcome.effect {
-                Effect::Scaled => match &outcome.decided {
-                    Some(decided) if decided.decision.to < decided.decision.from => {
-                        totals.scaled_in += 1;
-                    }
-                    Some(_) | None => totals.scaled_out += 1,
-                },
-                Effect::Held | Effect::DryRun => totals.held += 1,
-                Effect::LostRace => totals.lost_races += 1,
-                Effect::NotReached | Effect::NotDone => {}
-            }
-            totals.messages = totals.messages.saturating_add(
-                outcome
-                    .decided
-                    .as_ref()
-                    .and_then(messages)
-                    .unwrap_or_default(),
-            );
-        }
-        totals
-    }
-
     /// By the names of [`METRICS`].
     fn values(&self, duration_ms: u64) -> impl Iterator<Item = (&'static str, u64)> {
         let Self {
@@ -342,7 +312,7 @@ fn messages(decided: &Decided) -> Option<u64> {
 
 /// The names of everything that failed, each once: refused objects, unknown names, targets, the configuration itself.
 #[must_use]
-pub fn failed_names(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Vec<String> {
+pub fn failed_names(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Vec<String> {
     let mut names: Vec<String> = invocation
         .stale
         .iter()
@@ -351,10 +321,9 @@ pub fn failed_names(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Ve
     names.extend(invocation.configuration.refused());
     names.extend(invocation.unknown.iter().cloned());
     names.extend(
-        outcomes
-            .iter()
-            .filter(|outcome| outcome.is_failed())
-            .map(|outcome| outcome.target.id.to_string()),
+        tally
+            .failed()
+            .map(|polled| polled.told.target.id.to_string()),
     );
     names
 }
@@ -362,7 +331,7 @@ pub fn failed_names(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Ve
 /// What the invocation fails with, `None` when nothing failed.
 /// Every name with its first error, at most [`MAX_NAMES`], then a count.
 #[must_use]
-pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String> {
+pub fn failure(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String> {
     let mut causes: Vec<String> = invocation
         .stale
         .iter()
@@ -390,14 +359,11 @@ pub fn failure(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<
     causes.extend(invocation.unknown.iter().map(|name| {
         format!("`{name}` is not a target of this configuration; targets are named `namespace/name` of their ScaledObject")
     }));
-    for outcome in outcomes.iter().filter(|outcome| outcome.is_failed()) {
-        let first = outcome
-            .faults
-            .first()
-            .map_or_else(|| "was not reached".to_owned(), ToString::to_string);
-        let more = and_more(outcome.faults.len().saturating_sub(1));
-        causes.push(format!("`{}`: {first}{more}", outcome.target.id));
-    }
+    causes.extend(
+        tally
+            .failed()
+            .map(|polled| format!("`{}`: {}", polled.told.target.id, polled.cause())),
+    );
     if causes.is_empty() {
         return None;
     }
@@ -424,18 +390,23 @@ fn and_more(count: usize) -> String {
 
 /// The answer to a synchronous caller.
 #[must_use]
-pub fn response(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Json {
-    let targets: Vec<Json> = outcomes.iter().map(response_target).collect();
+pub fn response(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Json {
+    let targets: Vec<Json> = tally.targets().map(response_target).collect();
     let mut response = json!({"cause": cause(&invocation.wake.cause), "dryRun": invocation.wake.dry_run, "targets": targets});
-    if let (Some(note), Json::Object(response)) = (note(invocation, outcomes), &mut response) {
+    if let (Some(note), Json::Object(response)) = (note(invocation, tally), &mut response) {
         response.insert("note".into(), json!(note));
     }
     response
 }
 
-fn response_target(outcome: &Outcome<'_>) -> Json {
-    let mut target =
-        json!({"target": outcome.target.id.to_string(), "effect": effect_name(outcome.effect)});
+/// Of several polls the last is told that was more than a hold: that is what there is to know.
+fn response_target(polled: &Polled<'_>) -> Json {
+    let outcome = &polled.told;
+    let mut target = json!({
+        "target": outcome.target.id.to_string(),
+        "effect": effect_name(outcome.effect),
+        "polls": polled.polls,
+    });
     if let Json::Object(target) = &mut target {
         if let Some(Decided { decision, .. }) = &outcome.decided {
             target.insert("from".into(), json!(decision.from));
@@ -459,7 +430,7 @@ fn errors(outcome: &Outcome<'_>) -> Json {
 }
 
 /// What is odd about an invocation without being a failure.
-fn note(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String> {
+fn note(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String> {
     let Configuration {
         targets, findings, ..
     } = invocation.configuration;
@@ -467,7 +438,7 @@ fn note(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String>
         _ if targets.is_empty() && findings.is_empty() => {
             Some("the configuration holds no ScaledObject; nothing to do".to_owned())
         }
-        Scope::Queues(queues) if outcomes.is_empty() => {
+        Scope::Queues(queues) if tally.is_empty() => {
             let name =
                 |queue: &QueueId| format!("`{}` ({}, {})", queue.name, queue.account, queue.region);
             let names: Vec<String> = queues.iter().map(name).collect();
@@ -476,6 +447,12 @@ fn note(invocation: &Invocation<'_>, outcomes: &[Outcome<'_>]) -> Option<String>
                 names.join(" or ")
             ))
         }
+        _ if invocation.pace.cut => Some(format!(
+            "{} of {} passes left out, since the function's deadline comes before the end of its window; \
+             give it a timeout of OUTRIGGER_WINDOW and 15 s more",
+            invocation.pace.skipped(),
+            invocation.pace.planned
+        )),
         Scope::Queues(_) | Scope::All | Scope::Targets(_) => None,
     }
 }

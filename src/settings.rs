@@ -1,6 +1,7 @@
 //! The environment variables of the function, read once and checked together.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::document::quoted;
@@ -8,7 +9,7 @@ use crate::fields::{is_dns_label, suggestion};
 use crate::manifest::{is_region, is_role_arn};
 
 /// Every variable with its default and meaning. The README's table is this one.
-pub const VARIABLES: [(&str, &str, &str); 7] = [
+pub const VARIABLES: [(&str, &str, &str); 8] = [
     (
         "OUTRIGGER_CLUSTERS",
         "",
@@ -23,6 +24,11 @@ pub const VARIABLES: [(&str, &str, &str); 7] = [
         "OUTRIGGER_NAMESPACE",
         "default",
         "the namespace of objects that name none",
+    ),
+    (
+        "OUTRIGGER_WINDOW",
+        "60",
+        "seconds that a scheduled invocation covers, equal to the schedule's rate: whole minutes, 60 to 600; the function's timeout is 15 s more",
     ),
     (
         "OUTRIGGER_LOG",
@@ -55,6 +61,8 @@ pub struct Settings {
     pub clusters: Vec<Cluster>,
     /// The namespace of objects that name none.
     pub namespace: String,
+    /// Seconds that a scheduled invocation covers.
+    pub window_seconds: NonZeroU32,
     /// Which decisions are logged.
     pub log: Log,
     /// Which metrics are written.
@@ -136,6 +144,7 @@ impl Settings {
                 ),
             );
         }
+        let window_seconds = reader.window();
         let log = reader.choice(
             "OUTRIGGER_LOG",
             &[("changes", Log::Changes), ("all", Log::All)],
@@ -146,14 +155,19 @@ impl Settings {
             ("off", Metrics::Off),
         ];
         let metrics = reader.choice("OUTRIGGER_METRICS", &choices);
-        match (config_file, log, metrics) {
-            (Some(config_file), Some(log), Some(metrics)) if errors.is_empty() => Ok(Self {
-                config_file,
-                clusters,
-                namespace,
-                log,
-                metrics,
-            }),
+        match (config_file, window_seconds, log, metrics) {
+            (Some(config_file), Some(window_seconds), Some(log), Some(metrics))
+                if errors.is_empty() =>
+            {
+                Ok(Self {
+                    config_file,
+                    clusters,
+                    namespace,
+                    window_seconds,
+                    log,
+                    metrics,
+                })
+            }
             _ => Err(errors),
         }
     }
@@ -233,6 +247,23 @@ impl<'a> Reader<'a> {
             );
         }
         path.map(PathBuf::from)
+    }
+
+    /// A schedule's rate is in minutes. 10 of them leave room below the 14 minutes of a token and the 15 of a function.
+    fn window(&mut self) -> Option<NonZeroU32> {
+        let found = self.get("OUTRIGGER_WINDOW");
+        let seconds = found.parse::<u32>().ok();
+        let seconds = seconds.filter(|seconds| (60..=600).contains(seconds) && seconds % 60 == 0);
+        if seconds.is_none() {
+            self.error(
+                "OUTRIGGER_WINDOW",
+                format!(
+                    "found {}, allowed: whole minutes in seconds, 60, 120, … 600",
+                    quoted(found)
+                ),
+            );
+        }
+        seconds.and_then(NonZeroU32::new)
     }
 
     fn clusters(&mut self) -> Vec<Cluster> {
@@ -380,12 +411,38 @@ mod tests {
             (settings.namespace.as_str(), settings.log, settings.metrics),
             ("default", Log::Changes, Metrics::Totals)
         );
+        assert_eq!(settings.window_seconds.get(), 60);
         assert_eq!(
             settings
                 .cluster(None)
                 .map(|cluster| (cluster.name.as_str(), cluster.region.as_str())),
             Some(("prod", "eu-west-1"))
         );
+    }
+
+    #[test]
+    fn a_window_is_whole_minutes() {
+        for (text, expected) in [
+            ("60", Some(60)),
+            (" 120 ", Some(120)),
+            ("600", Some(600)),
+            ("", Some(60)),
+            ("0", None),
+            ("30", None),
+            ("90", None),
+            ("660", None),
+            ("-60", None),
+            ("60s", None),
+            ("4294967296", None),
+        ] {
+            let settings = read(&[("OUTRIGGER_CLUSTERS", "p"), ("OUTRIGGER_WINDOW", text)]);
+            let found = settings.map(|settings| settings.window_seconds.get());
+            assert_eq!(found.clone().ok(), expected, "{text} {found:?}");
+            if let Err(errors) = found {
+                let wanted = format!("OUTRIGGER_WINDOW: found `{text}`, allowed: whole minutes");
+                assert!(errors[0].contains(&wanted), "{errors:?}");
+            }
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ fn describe(target: &Target) -> String {
     let Target {
         id,
         workload,
+        polling_seconds,
         policy,
         ..
     } = target;
@@ -91,7 +92,7 @@ fn describe(target: &Target) -> String {
         })
         .collect();
     format!(
-        "ok: {id}: {} {} {min}..{max} by {}",
+        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s",
         workload.kind.kind(),
         workload.name,
         triggers.join(", ")

@@ -51,7 +51,7 @@ spec:
 #[test]
 fn check_tells_what_would_be_scaled() {
     let (code, output, errors) = result(&["check", "-f", "-"], WORKER);
-    let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica\n\
+    let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica, polled every 30 s\n\
                     -: 1 targets, 0 refused, 0 other documents skipped\n";
     assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
 }

@@ -61,7 +61,9 @@ async fn every_file_does_what_it_says() {
     for (file, expected) in EVENTS {
         let event = std::fs::read(format!("{DIRECTORY}/{file}")).unwrap();
         let sandbox = sandbox().await;
-        let function = Function::start(&sandbox, WORKER, &[]).await;
+        // As long as the window, so that a schedule polls once, too.
+        let polled = WORKER.replace("minReplicaCount", "pollingInterval: 60\n  minReplicaCount");
+        let function = Function::start(&sandbox, &polled, &[]).await;
         match expected {
             Expected::Scaled => {
                 let answer = function.answer(event).await;

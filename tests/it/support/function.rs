@@ -49,10 +49,13 @@ pub(crate) struct Function {
     seen: Cell<usize>,
 }
 
-/// A command for the binary with nothing in its environment, its output in files of the directory.
-pub(crate) fn command(directory: &Directory) -> Command {
+/// The deployed program.
+const DEPLOYED: &str = env!("CARGO_BIN_EXE_outrigger-lambda");
+
+/// A command for a program with nothing in its environment, its output in files of the directory.
+fn command(program: &str, directory: &Directory) -> Command {
     let output = |name: &str| Stdio::from(File::create(directory.join(name)).unwrap());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger-lambda"));
+    let mut command = Command::new(program);
     command
         .env_clear()
         .current_dir(&directory.0)
@@ -81,8 +84,34 @@ impl Function {
         sandbox: &Sandbox,
         environment: &[(&str, &str)],
     ) -> Self {
+        let command = command(DEPLOYED, &directory);
+        Self::spawn(command, directory, sandbox, environment).await
+    }
+
+    /// Starts the function on the demo's clock: the same entry point, in the other program.
+    pub(crate) async fn start_fast(
+        sandbox: &Sandbox,
+        configuration: &str,
+        environment: &[(&str, &str)],
+        factor: u32,
+    ) -> Self {
+        let directory = Directory::new();
+        std::fs::write(directory.join("outrigger.yaml"), configuration).unwrap();
+        let start = outrigger::clock::wall_now().to_string();
+        let mut command = command(env!("CARGO_BIN_EXE_outrigger"), &directory);
+        command.args(["demo-function", "--clock-start", &start]);
+        command.args(["--clock-factor", &factor.to_string()]);
+        Self::spawn(command, directory, sandbox, environment).await
+    }
+
+    async fn spawn(
+        mut command: Command,
+        directory: Directory,
+        sandbox: &Sandbox,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let runtime = RuntimeApi::start().await.unwrap();
-        let child = command(&directory)
+        let child = command
             .envs(sandbox.environment())
             .env("AWS_LAMBDA_RUNTIME_API", runtime.address())
             .env("AWS_LAMBDA_FUNCTION_NAME", "outrigger")
@@ -163,7 +192,7 @@ impl Function {
 /// Runs the binary with only this environment until it ends by itself. Returns its status and everything it wrote.
 pub(crate) async fn run(environment: &[(&str, &str)]) -> (ExitStatus, String) {
     let directory = Directory::new();
-    let mut child = command(&directory)
+    let mut child = command(DEPLOYED, &directory)
         .envs(environment.iter().copied())
         .spawn()
         .unwrap();
