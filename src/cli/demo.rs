@@ -12,8 +12,8 @@ use stage::Stage;
 
 pub(crate) use function::{FunctionArguments, run as function};
 
-/// How much faster the function's clock runs, for decisions and state only.
-/// At 60 the 300 s scale-in window passes in 5 s, and a real second is a minute of polling.
+/// How much faster the function's clock runs, for decisions, state and polls only.
+/// At 60 the 300 s scale-in window passes in 5 s, and a scheduled minute of polls in a second.
 const CLOCK_FACTOR: i32 = 60;
 
 #[derive(Debug, clap::Args)]

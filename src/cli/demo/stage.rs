@@ -14,12 +14,14 @@ use super::CLOCK_FACTOR;
 use crate::cli::Failure;
 use crate::clock::{Clock, wall_now};
 use crate::sandbox::runtime_api::{Outcome, RuntimeApi};
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{Recorded, Sandbox, SandboxOptions, Service};
 
 pub(super) const QUEUE: &str = "orders";
 pub(super) const NAMESPACE: &str = "default";
 pub(super) const ROLLOUT: &str = "worker";
 const CLUSTER: &str = "demo";
+/// What the introduction shows of the manifest.
+const SHOWN: [&str; 3] = ["Count", "queueLength", "pollingInterval"];
 /// What the function may take for one invocation.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -102,6 +104,15 @@ impl Stage {
             .outcome
     }
 
+    /// Waits until the function has read the queue, of the requests that were not cleared yet.
+    pub(super) async fn polled(&self) {
+        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let is_read = |request: &Recorded| request.service == Service::Sqs;
+        while !self.sandbox.requests().iter().any(is_read) {
+            looks.tick().await;
+        }
+    }
+
     /// Seconds on the function's clock since the start.
     pub(super) fn elapsed_seconds(&self) -> i64 {
         self.clock.now().duration_since(self.start).as_secs()
@@ -110,11 +121,11 @@ impl Stage {
     pub(super) fn introduction(&self) -> String {
         format!(
             "Queue `{QUEUE}` and Rollout `{NAMESPACE}/{ROLLOUT}` on local endpoints; the function runs as process {} with\n{}\n\
-             Its clock runs {CLOCK_FACTOR} times faster for decisions and state; tokens, TLS and deadlines use real time.\n\n",
+             Its clock runs {CLOCK_FACTOR} times faster for decisions, state and polls; tokens, TLS and deadlines use real time.\n\n",
             self.function.id(),
             manifest("…/orders")
                 .lines()
-                .filter(|line| line.contains("Count") || line.contains("queueLength"))
+                .filter(|line| SHOWN.iter().any(|key| line.contains(key)))
                 .collect::<Vec<_>>()
                 .join("\n"),
         )
@@ -163,7 +174,7 @@ impl Stage {
         let _infallible = write!(
             text,
             "\nand try\n\n  cargo lambda watch --bin outrigger-lambda --no-default-features --features lambda -A 127.0.0.1\n  \
-             cargo lambda invoke --invoke-address 127.0.0.1 outrigger-lambda --data-file events/scheduler-default.json\n  \
+             cargo lambda invoke --invoke-address 127.0.0.1 outrigger-lambda --data-file events/direct-all.json\n  \
              aws sqs send-message --endpoint-url {endpoint} --queue-url {url} --message-body hello\n  \
              kubectl get rollouts.argoproj.io {ROLLOUT} -n {NAMESPACE} -o jsonpath='{{.spec.replicas}}'\n  \
              kubectl --context admin scale rollouts.argoproj.io/{ROLLOUT} -n {NAMESPACE} --replicas=4\n"
@@ -236,6 +247,7 @@ spec:
     name: worker
   minReplicaCount: 2
   maxReplicaCount: 16
+  pollingInterval: 15
   triggers:
   - type: aws-sqs-queue
     metadata:

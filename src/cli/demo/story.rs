@@ -1,9 +1,12 @@
 //! What happens in the demo, and what must have been seen at its end.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::CLOCK_FACTOR;
 use super::stage::{NAMESPACE, QUEUE, ROLLOUT, Stage};
 use crate::cli::{Failure, print};
 use crate::sandbox::fault::Fault;
@@ -17,14 +20,16 @@ pub(super) struct Verdict {
     pub(super) seen: bool,
 }
 
-/// The state of the endpoints around one pass.
+/// The state of the endpoints around one invocation.
 struct Scene {
     before: u32,
     after: u32,
-    /// Changes of the count that the API server accepted in this pass.
+    /// Changes of the count that the API server accepted in it.
     writes: Vec<(u32, u32)>,
     requests: Vec<Recorded>,
     succeeded: bool,
+    /// How often the function says that it looked.
+    polls: usize,
 }
 
 impl Scene {
@@ -32,6 +37,14 @@ impl Scene {
         self.requests
             .iter()
             .any(|request| request.service == Service::Sqs && status(request.status))
+    }
+
+    /// How many requests the function made. The API server has STS check each new token.
+    fn asked(&self) -> usize {
+        let requests = self.requests.iter();
+        requests
+            .filter(|request| request.service != Service::Sts)
+            .count()
     }
 
     fn held(&self) -> bool {
@@ -74,37 +87,41 @@ const DRY_RUN: (&str, &str) = (
 /// Characters of a reason in the table.
 const MAX_REASON: usize = 150;
 
-/// Plays the story pass by pass.
+/// Plays the story event by event.
 pub(super) async fn tell(stage: &mut Stage) -> Result<Vec<Verdict>, Failure> {
     print(&row("CLOCK", "EVENT", "QUEUE", "REPLICAS", "REASON"))?;
     let queues = stage.sandbox.queues().clone();
 
-    let idle = pass(stage, SCHEDULE).await?;
+    let idle = fire(stage, SCHEDULE).await?;
     queues.send(QUEUE, 63);
-    let rehearsal = pass(stage, DRY_RUN).await?;
-    let burst = pass(stage, ALARM).await?;
+    let rehearsal = fire(stage, DRY_RUN).await?;
+    let burst = fire(stage, ALARM).await?;
     let remembered = remembers(stage, |state| {
         state["pending"]["to"] == 7 || state["lastWritten"] == 7
     });
     queues.receive(QUEUE, 5);
-    let steady = pass(stage, SCHEDULE).await?;
+    let steady = fire(stage, SCHEDULE).await?;
     let settled = remembers(stage, |state| state["lastWritten"] == 7);
-    let quiet = pass(stage, RULE).await?;
+    let quiet = fire(stage, RULE).await?;
 
     queues.finish(QUEUE, 5);
     queues.receive(QUEUE, 58);
     queues.finish(QUEUE, 58);
-    let drained = pass(stage, ALARM_OK).await?;
+    let drained = fire(stage, ALARM_OK).await?;
     queues.fail(QUEUE, Some(Fault::AccessDenied));
-    let broken = pass(stage, EVENTBRIDGE).await?;
+    let failed_at = stage.elapsed_seconds();
+    let broken = fire(stage, EVENTBRIDGE).await?;
     queues.fail(QUEUE, None);
-    let recovered = pass(stage, SNS).await?;
-    let recovered_at = stage.elapsed_seconds();
+    let recovered = fire(stage, SNS).await?;
 
     let (waited, scaled_in) = wait_for_scale_in(stage).await?;
-    let window_passed = stage.elapsed_seconds() - recovered_at >= 300;
-    queues.send(QUEUE, 500);
-    let flood = pass(stage, ALARM).await?;
+    let window_passed = stage.elapsed_seconds() - failed_at >= 300;
+    let arrival = async {
+        stage.polled().await;
+        queues.send(QUEUE, 500);
+        pending().await
+    };
+    let flood = fire_while(stage, ("scheduler-default, +500", SCHEDULE.1), arrival).await?;
 
     Ok(vec![
         Verdict {
@@ -120,7 +137,7 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<Vec<Verdict>, Failure> {
             seen: burst.writes == [(2, 7)] && burst.after == 7,
         },
         Verdict {
-            what: "the change is remembered in the ConfigMap, and settled by the next pass",
+            what: "the change is remembered in the ConfigMap, and settled by the next poll",
             seen: remembered && settled,
         },
         Verdict {
@@ -128,8 +145,11 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<Vec<Verdict>, Failure> {
             seen: steady.held() && steady.after == 7,
         },
         Verdict {
-            what: "nothing changes: a pass reads three times and writes nothing",
-            seen: quiet.held() && !quiet.wrote() && quiet.requests.len() == 3,
+            what: "nothing changes: each poll reads three times and writes nothing",
+            seen: quiet.held()
+                && !quiet.wrote()
+                && quiet.polls > 0
+                && quiet.asked() == 3 * quiet.polls,
         },
         Verdict {
             what: "the queue is drained: scale-in waits for its window",
@@ -143,7 +163,7 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<Vec<Verdict>, Failure> {
                 && broken.asked_sqs(|status| status >= 400),
         },
         Verdict {
-            what: "SQS answers again: the next pass goes on",
+            what: "SQS answers again: the next event goes on",
             seen: recovered.held()
                 && recovered.succeeded
                 && recovered.asked_sqs(|status| status == 200),
@@ -153,19 +173,20 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<Vec<Verdict>, Failure> {
             seen: waited && window_passed && scaled_in.writes == [(7, 2)] && scaled_in.after == 2,
         },
         Verdict {
-            what: "500 messages: the Rollout goes to its maximum of 16",
-            seen: flood.writes == [(2, 16)] && flood.after == 16,
+            what: "500 messages inside a scheduled minute: its next poll scales to the maximum of 16",
+            seen: flood.writes == [(2, 16)] && flood.after == 16 && flood.polls > 1,
         },
     ])
 }
 
-/// One pass a minute of the function's clock, until the count falls or far too much time has passed.
-/// The first result says that there were passes that held before.
+/// One scheduled event a minute of the function's clock, until the count falls or far too much time has passed.
+/// The first result says that there were invocations that held before.
 async fn wait_for_scale_in(stage: &Stage) -> Result<(bool, Scene), Failure> {
+    let mut minutes = tokio::time::interval(Duration::from_mins(1) / CLOCK_FACTOR.unsigned_abs());
     let mut holds = 0;
     loop {
-        pause().await;
-        let scene = pass(stage, SCHEDULE).await?;
+        minutes.tick().await;
+        let scene = fire(stage, SCHEDULE).await?;
         if !scene.held() || holds >= 12 {
             return Ok((holds > 0, scene));
         }
@@ -173,16 +194,17 @@ async fn wait_for_scale_in(stage: &Stage) -> Result<(bool, Scene), Failure> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the schedule of the demo: one pass a minute of the function's clock"
-)]
-async fn pause() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
+/// Fires an event and prints its row.
+async fn fire(stage: &Stage, event: (&str, &str)) -> Result<Scene, Failure> {
+    fire_while(stage, event, pending()).await
 }
 
-/// Fires an event and prints its row.
-async fn pass(stage: &Stage, (name, event): (&str, &str)) -> Result<Scene, Failure> {
+/// Fires an event, lets something else happen until its end, and prints its row.
+async fn fire_while(
+    stage: &Stage,
+    (name, event): (&str, &str),
+    meanwhile: impl Future<Output = Infallible>,
+) -> Result<Scene, Failure> {
     let kubernetes = stage.sandbox.kubernetes();
     let replicas = || kubernetes.replicas(NAMESPACE, ROLLOUT).unwrap_or_default();
     let (before, writes_before) = (
@@ -192,12 +214,20 @@ async fn pass(stage: &Stage, (name, event): (&str, &str)) -> Result<Scene, Failu
     stage.sandbox.clear_requests();
     let clock = clock(stage.elapsed_seconds());
     let counts = stage.sandbox.queues().counts(QUEUE);
-    let outcome = stage.invoke(event).await;
+    let outcome = tokio::select! {
+        outcome = stage.invoke(event) => outcome,
+        never = meanwhile => match never {},
+    };
+    let mut polls = 0;
     let (succeeded, reason) = match &outcome {
-        Outcome::Response(body) => (
-            true,
-            reason(&serde_json::from_slice(body).unwrap_or_default()),
-        ),
+        Outcome::Response(body) => {
+            let response: Json = serde_json::from_slice(body).unwrap_or_default();
+            let told = response["targets"][0]["polls"].as_u64();
+            polls = told
+                .and_then(|polls| usize::try_from(polls).ok())
+                .unwrap_or(0);
+            (true, reason(&response))
+        }
         Outcome::Error { body, .. } => {
             let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
             (
@@ -235,6 +265,7 @@ async fn pass(stage: &Stage, (name, event): (&str, &str)) -> Result<Scene, Failu
         writes,
         requests: stage.sandbox.requests(),
         succeeded,
+        polls,
     })
 }
 
