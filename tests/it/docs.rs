@@ -6,7 +6,7 @@ use std::process::Command;
 
 use outrigger::decide::Reason;
 use outrigger::report::METRICS;
-use outrigger::settings::VARIABLES;
+use outrigger::settings::{Settings, VARIABLES};
 use outrigger::wake::ACCEPTED;
 
 fn repository() -> &'static Path {
@@ -185,4 +185,39 @@ fn the_access_template_asks_for_the_actions_of_the_readme() {
         .map(str::to_owned)
         .collect();
     assert_eq!(actions, named);
+}
+
+#[test]
+fn window_schedule_and_timeout_belong_together() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let template = outrigger::document::parse_yaml(read("infra/wiring.yaml").as_bytes());
+    let template = template[0].root.as_ref().unwrap().to_json();
+    let (_, default, _) = VARIABLES
+        .iter()
+        .find(|(name, ..)| *name == "OUTRIGGER_WINDOW")
+        .unwrap();
+    let parameter = &template["Parameters"]["Window"];
+    assert_eq!(parameter["Default"].to_string(), *default);
+    let timeout = default.parse::<u32>().unwrap() + 15;
+    let timeout = format!("timeout = {timeout}");
+    assert!(read("Cargo.toml").lines().any(|line| line == timeout));
+
+    let rates = template["Mappings"]["Rates"].as_object().unwrap();
+    let allowed = parameter["AllowedValues"].as_array().unwrap();
+    assert_eq!(rates.len(), allowed.len());
+    for seconds in allowed {
+        let environment = [
+            ("OUTRIGGER_CLUSTERS", "prod".to_owned()),
+            ("AWS_REGION", "eu-west-1".to_owned()),
+            ("OUTRIGGER_WINDOW", seconds.to_string()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        let settings = Settings::from_environment(&environment.into()).unwrap();
+        let minutes = settings.window_seconds.get() / 60;
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        assert_eq!(
+            rates[&seconds.to_string()]["Expression"],
+            format!("rate({minutes} {unit})")
+        );
+    }
 }
