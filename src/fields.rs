@@ -205,10 +205,21 @@ fn shown_key(key: &str) -> String {
 pub fn suggestion(found: &str, valid: &[&str]) -> String {
     let nearest = valid.iter().map(|name| (distance(found, name), name)).min();
     match nearest {
-        Some((edits, name)) if edits <= 1 + name.len() / 4 => format!(", did you mean `{name}`?"),
+        Some((edits, name)) if edits <= tolerated(name) => format!(", did you mean `{name}`?"),
         Some(_) => format!(", allowed: {}", valid.join(", ")),
         None => ", nothing is allowed here".to_owned(),
     }
+}
+
+/// Whether a name is likely to be a misspelt one, or is that one.
+#[must_use]
+pub fn is_near(found: &str, valid: &str) -> bool {
+    distance(found, valid) <= tolerated(valid)
+}
+
+/// The edits that a misspelt name may be away from the one that was meant.
+fn tolerated(name: &str) -> usize {
+    1 + name.len() / 4
 }
 
 /// Edit distance without regard to case. Inputs are cut at 64 characters: no valid name is longer.

@@ -8,6 +8,7 @@ mod authentication;
 mod behavior;
 mod scaled_object;
 mod trigger;
+mod workload;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -21,6 +22,7 @@ pub(crate) use authentication::is_role_arn;
 pub use authentication::{Authentications, Resolution};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
+pub use workload::{Malformed, WorkloadKind, WorkloadRef};
 
 /// One workload to scale, by one ScaledObject.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,78 +56,11 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// `spec.scaleTargetRef`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkloadRef {
-    /// What it is.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
-}
-
-/// The kinds that can be scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WorkloadKind {
-    /// `argoproj.io/v1alpha1` Rollout.
-    Rollout,
-    /// `apps/v1` Deployment.
-    Deployment,
-    /// `apps/v1` StatefulSet.
-    StatefulSet,
-}
-
-impl WorkloadKind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Rollout, Self::Deployment, Self::StatefulSet];
-
-    /// The kind as manifests name it.
-    #[must_use]
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Rollout => "Rollout",
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-        }
-    }
-
-    /// Its API group.
-    #[must_use]
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::Rollout => "argoproj.io",
-            Self::Deployment | Self::StatefulSet => "apps",
-        }
-    }
-
-    /// Its API version.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::Rollout => "v1alpha1",
-            Self::Deployment | Self::StatefulSet => "v1",
-        }
-    }
-
-    /// Its resource in URLs and RBAC rules.
-    #[must_use]
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Rollout => "rollouts",
-            Self::Deployment => "deployments",
-            Self::StatefulSet => "statefulsets",
-        }
-    }
-}
-
 impl Target {
     /// The key of this target's state in the ConfigMap, `<kind>.<name>` in lower case.
     #[must_use]
     pub fn state_key(&self) -> String {
-        format!(
-            "{}.{}",
-            self.workload.kind.kind().to_lowercase(),
-            self.workload.name
-        )
+        self.workload.key()
     }
 }
 
@@ -372,14 +307,14 @@ impl Reader<'_> {
 
     /// Two ScaledObjects for one workload, or of one name, are both refused: neither is more right than the other.
     fn refuse_duplicates(&mut self, found: &mut Vec<(usize, Option<document::Position>, Target)>) {
-        let mut by_workload: BTreeMap<(Option<String>, String, WorkloadRef), Vec<usize>> =
+        let mut by_workload: BTreeMap<(Option<String>, String, String), Vec<usize>> =
             BTreeMap::new();
         let mut by_name: BTreeMap<(Option<String>, TargetId), Vec<usize>> = BTreeMap::new();
         for (index, (_, _, target)) in found.iter().enumerate() {
             let workload = (
                 target.cluster.clone(),
                 target.id.namespace.clone(),
-                target.workload.clone(),
+                target.workload.key(),
             );
             by_workload.entry(workload).or_default().push(index);
             by_name
@@ -388,19 +323,12 @@ impl Reader<'_> {
                 .push(index);
         }
         let mut refused: BTreeMap<usize, String> = BTreeMap::new();
-        for ((_, _, workload), indices) in by_workload
-            .into_iter()
-            .filter(|(_, indices)| indices.len() > 1)
-        {
-            for index in &indices {
-                let message = format!(
-                    "{} ScaledObjects want to scale {} `{}`",
-                    indices.len(),
-                    workload.kind.kind(),
-                    workload.name
-                );
-                refused.insert(*index, message);
-            }
+        for indices in by_workload.values().filter(|indices| indices.len() > 1) {
+            let workloads = indices
+                .iter()
+                .filter_map(|index| Some(&found.get(*index)?.2.workload));
+            let message = shared_workload(&workloads.collect::<Vec<_>>());
+            refused.extend(indices.iter().map(|index| (*index, message.clone())));
         }
         for ((_, id), indices) in by_name.into_iter().filter(|(_, indices)| indices.len() > 1) {
             for index in &indices {
@@ -428,6 +356,27 @@ impl Reader<'_> {
             !refused.contains_key(&(index - 1))
         });
     }
+}
+
+/// What several ScaledObjects have in common: their workload, or at least its key.
+fn shared_workload(workloads: &[&WorkloadRef]) -> String {
+    let count = workloads.len();
+    let Some((first, others)) = workloads.split_first() else {
+        return String::new();
+    };
+    let (kind, name) = (first.kind.kind(), &first.name);
+    if others.iter().all(|other| other.kind.is_like(&first.kind)) {
+        return format!("{count} ScaledObjects want to scale {kind} `{name}`");
+    }
+    let versions: Vec<String> = workloads
+        .iter()
+        .map(|workload| workload.kind.api_version())
+        .collect();
+    format!(
+        "{count} ScaledObjects want to scale a {kind} `{name}`, of {}, and the key `{}` of the ConfigMap holds the state of one",
+        versions.join(" and "),
+        first.key(),
+    )
 }
 
 /// What a document is to us.

@@ -483,7 +483,7 @@ fn contested(place: &Place) -> Fault {
         namespace,
         workload,
     } = place;
-    let (kind, name) = (workload.kind, &workload.name);
+    let (kind, name) = (&workload.kind, &workload.name);
     let message = format!(
         "somebody else keeps changing the count of {} `{}/{name}`: look for an HPA (kubectl get hpa -n {}), a cron job, a person, or \
          Argo CD's self-heal, which needs ignoreDifferences on {}/{} jsonPointers [/spec/replicas] and RespectIgnoreDifferences=true; \
@@ -493,7 +493,7 @@ fn contested(place: &Place) -> Fault {
         namespace.name,
         kind.group(),
         kind.kind(),
-        kind.plural(),
+        kind.kubectl_name(),
         namespace.name,
     );
     Fault::failed("Contested", message)

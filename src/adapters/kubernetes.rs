@@ -1,6 +1,7 @@
 //! API servers of EKS clusters: connection, token, retries, and what went wrong in words.
 
 mod connection;
+mod discovery;
 mod fault;
 mod objects;
 
@@ -15,6 +16,7 @@ use super::retry::{MAX_ATTEMPTS, back_off};
 use crate::ports::Fault;
 use crate::settings::Cluster;
 use connection::Connection;
+use discovery::Discovery;
 use fault::{Failure, Next};
 
 pub use objects::rollout_state;
@@ -28,6 +30,7 @@ pub struct Clusters {
     aws: Arc<Aws>,
     /// Each behind a lock of its own: a cluster that does not answer holds up nobody else's.
     slots: Vec<(Cluster, Mutex<Slot>)>,
+    discovery: Discovery,
 }
 
 /// The way to one cluster, kept while the environment is warm.
@@ -58,11 +61,13 @@ impl Clusters {
         Self {
             aws,
             slots: slots.collect(),
+            discovery: Discovery::default(),
         }
     }
 
     /// A new invocation: every connection makes itself a fresh token when it is first used.
     pub async fn begin_invocation(&self) {
+        self.discovery.begin_invocation();
         for (_, slot) in &self.slots {
             let mut slot = slot.lock().await;
             slot.described_again = false;

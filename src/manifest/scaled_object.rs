@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json};
 use super::authentication::Resolution;
 use super::behavior::Behavior;
 use super::trigger::read_triggers;
-use super::{Target, TargetId, WorkloadKind, WorkloadRef};
+use super::workload::{WorkloadRef, read_workload};
+use super::{Target, TargetId};
 use crate::document::{Node, Value, quoted};
 use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
 use crate::policy::{Fallback, FallbackBehavior, Pause, Policy, ReplicaBounds, Trigger};
@@ -305,58 +306,6 @@ fn read_polling(node: &Node, problems: &mut Problems) -> Option<NonZeroU32> {
         problems.warning(node.position, path, message);
     }
     u32::try_from(seconds).ok().and_then(NonZeroU32::new)
-}
-
-fn read_workload(node: &Node, problems: &mut Problems) -> Option<WorkloadRef> {
-    let path = "spec.scaleTargetRef";
-    let mut fields = Fields::of(node, path, problems)?;
-    let name = fields.require(
-        "name",
-        "the name of a workload in the same namespace",
-        problems,
-    );
-    let name =
-        name.and_then(|node| fields::object_name(node, "spec.scaleTargetRef.name", problems));
-    let version = fields.take("apiVersion");
-    let kind = fields.take("kind");
-    // Pod templates are not read, so the container does not matter.
-    fields.take("envSourceContainerName");
-    fields.finish(problems);
-    let kind_text = kind
-        .map_or(Some("Deployment"), Node::as_text)
-        .unwrap_or_default();
-    let version_text = version
-        .map_or(Some("apps/v1"), Node::as_text)
-        .unwrap_or_default();
-    let known_kind = WorkloadKind::ALL
-        .into_iter()
-        .find(|known| known.kind() == kind_text);
-    let Some(found) = known_kind else {
-        let names: Vec<&str> = WorkloadKind::ALL.iter().map(|known| known.kind()).collect();
-        let position = kind.or(version).map_or(node.position, |node| node.position);
-        problems.error(
-            position,
-            "spec.scaleTargetRef.kind",
-            format!(
-                "found {}{}",
-                quoted(kind_text),
-                suggestion(kind_text, &names)
-            ),
-        );
-        return None;
-    };
-    let allowed = format!("{}/{}", found.group(), found.version());
-    if version_text != allowed {
-        let position = version.map_or(node.position, |node| node.position);
-        let message = format!(
-            "found {}, allowed: {allowed} for a {}",
-            quoted(version_text),
-            found.kind()
-        );
-        problems.error(position, "spec.scaleTargetRef.apiVersion", message);
-        return None;
-    }
-    name.map(|name| WorkloadRef { kind: found, name })
 }
 
 fn read_bounds(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<ReplicaBounds> {

@@ -196,8 +196,8 @@ fn defaults_are_those_of_keda() {
         (300, 0)
     );
     assert_eq!(
-        (target.workload.kind, target.id.to_string().as_str()),
-        (WorkloadKind::Deployment, "default/worker")
+        (&target.workload.kind, target.id.to_string().as_str()),
+        (&WorkloadKind::DEPLOYMENT, "default/worker")
     );
 }
 
@@ -675,6 +675,57 @@ fn what_this_version_does_not_do_is_said() {
     assert!(error(&job).contains("found `CronTab`, allowed: Rollout, Deployment, StatefulSet"));
     let group = WORKER.replace("argoproj.io/v1alpha1", "apps/v1");
     assert!(error(&group).contains("found `apps/v1`, allowed: argoproj.io/v1alpha1 for a Rollout"));
+}
+
+#[test]
+fn any_kind_has_a_key_of_its_own_or_is_refused() {
+    let crew = |object: &str, version: &str| {
+        WORKER
+            .replace("{name: worker,", &format!("{{name: {object},"))
+            .replace("argoproj.io/v1alpha1", version)
+            .replace("kind: Rollout", "kind: Crew")
+    };
+    let one = read_text(&crew("one", "example.com/v1"));
+    assert_eq!(one.targets[0].state_key(), "crew.worker");
+    for (version, expected) in [
+        (
+            "example.com/v2",
+            "2 ScaledObjects want to scale Crew `worker`, allowed: one",
+        ),
+        (
+            "other.com/v1",
+            "2 ScaledObjects want to scale a Crew `worker`, of example.com/v1 and other.com/v1, and the key `crew.worker` of",
+        ),
+    ] {
+        let both = format!(
+            "{}---\n{}",
+            crew("one", "example.com/v1"),
+            crew("two", version)
+        );
+        assert_eq!(read_text(&both).targets, []);
+        let errors = errors(&both);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(
+            errors.iter().all(|error| error.contains(expected)),
+            "{errors:?}"
+        );
+    }
+    // The key holds `shadow.`, the kind and the name.
+    for (length, fits) in [(238, true), (239, false), (253, false)] {
+        let name = "n".repeat(length);
+        let text = WORKER.replace("Rollout, name: worker", &format!("Rollout, name: {name}"));
+        assert_eq!(
+            read_text(&text).targets.len(),
+            usize::from(fits),
+            "{length}"
+        );
+        if !fits {
+            let expected = format!(
+                "spec.scaleTargetRef.name: found a name of {length} characters, allowed: 238"
+            );
+            assert!(error(&text).contains(&expected), "{}", error(&text));
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod cluster;
+mod discovery;
 mod objects;
 mod retries;
 mod sqs;
@@ -117,7 +118,7 @@ fn place(kind: WorkloadKind, name: &str) -> Place {
 }
 
 fn worker() -> Place {
-    place(WorkloadKind::Rollout, "worker")
+    place(WorkloadKind::ROLLOUT, "worker")
 }
 
 /// The change of a workload from what was seen.

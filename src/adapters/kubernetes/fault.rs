@@ -24,6 +24,8 @@ pub(super) struct Failure {
     pub(super) status: Option<u16>,
     /// An earlier attempt of the call may have been carried out.
     pub(super) maybe_done: bool,
+    /// The server's words when it has no count to show in `/scale`.
+    pub(super) replicas_unset: Option<String>,
     pub(super) fault: Fault,
 }
 
@@ -31,6 +33,7 @@ pub(super) fn next(error: &kube::Error) -> Next {
     match error {
         kube::Error::Api(status) => match status.code {
             401 => Next::NewToken,
+            _ if is_without_replicas(status) => Next::GiveUp,
             409 | 429 | 500 | 502 | 503 | 504 => {
                 let asked = status
                     .details
@@ -48,6 +51,14 @@ pub(super) fn next(error: &kube::Error) -> Next {
     }
 }
 
+/// A custom resource without a count at its CRD's `specReplicasPath` is answered 500 by `/scale`: no patience helps.
+/// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/etcd.go>
+fn is_without_replicas(status: &kube::core::Status) -> bool {
+    status.code == 500
+        && status.message.contains("spec replicas field")
+        && status.message.contains("does not exist")
+}
+
 /// Whether the call may have been carried out all the same: the answer was lost, or the server failed half-way.
 /// A 429 or a 409 says that it was not.
 pub(super) fn is_ambiguous(error: &kube::Error) -> bool {
@@ -62,6 +73,7 @@ impl Failure {
         Self {
             status: None,
             maybe_done: false,
+            replicas_unset: None,
             fault,
         }
     }
@@ -94,9 +106,16 @@ impl Failure {
         let message = format!(
             "could not {what} in cluster `{cluster}`: {status_text}{code}: {reason}; {hint}"
         );
+        let replicas_unset = match error {
+            kube::Error::Api(status) if is_without_replicas(status) => {
+                Some(format!("/scale shows no count ({reason})"))
+            }
+            _ => None,
+        };
         Self {
             status,
             maybe_done,
+            replicas_unset,
             fault: Fault {
                 kind: FaultKind::Failed,
                 code,
@@ -133,6 +152,16 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
             "the API server does not know us: check that the function's role has an access entry (aws eks list-access-entries \
              --cluster-name {cluster}; made before the role was made again, it no longer fits), then the cluster's name and region, then the clock"
         ),
+        (Some(403), _) if !call.path.contains("/namespaces/") => {
+            "asking which kinds there are takes the ClusterRole system:discovery, which every authenticated user has unless somebody took \
+             it away: kubectl get clusterrolebinding system:discovery -o yaml"
+                .to_owned()
+        }
+        (Some(403), _) if !call.path.contains("/configmaps/") && !call.path.contains("/rollouts/") => {
+            "the role is known but has no right to this: add get and patch on this resource's `/scale` to the shipped Role \
+             (infra/kubernetes/role.yaml, as the README says), apply it in that namespace, and give the access entry the Kubernetes group `outrigger`"
+                .to_owned()
+        }
         (Some(403), _) => {
             "the role is known but has no right to this: apply the shipped Role and RoleBinding in that namespace \
              (kubectl apply -k infra/kubernetes -n NAMESPACE), and give the access entry the Kubernetes group `outrigger`"
@@ -141,7 +170,10 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
         (Some(404), _) if call.path.contains("/configmaps/") => {
             "make it once: kubectl apply -k infra/kubernetes -n NAMESPACE".to_owned()
         }
-        (Some(404), _) => "check `scaleTargetRef` and the namespace, and that the Rollout CRD is installed: kubectl get rollouts -A".to_owned(),
+        (Some(404), _) if call.path.contains("/rollouts/") => {
+            "check `scaleTargetRef` and the namespace, and that the Rollout CRD is installed: kubectl get rollouts -A".to_owned()
+        }
+        (Some(404), _) => "check `scaleTargetRef` and the namespace".to_owned(),
         (Some(429 | 500..=599), _) => "the server is overloaded or broken; the next pass tries again".to_owned(),
         (_, "ConnectionFailed") if reason.contains("certificate") => {
             "the server does not show a certificate of the cluster's CA: check OUTRIGGER_CLUSTER_ENDPOINT and OUTRIGGER_CLUSTER_CA if they \

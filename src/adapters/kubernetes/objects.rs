@@ -7,7 +7,6 @@ use serde_json::{Value as Json, json};
 use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER};
 use crate::decide::{Rollout, Workload};
-use crate::manifest::{WorkloadKind, WorkloadRef};
 use crate::ports::{Change, Fault, Memories, Namespace, Place, Scaler, Seen, Workloads};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
@@ -20,7 +19,7 @@ impl Workloads for Clusters {
             namespace,
             workload,
         } = place;
-        let subresource = if workload.kind == WorkloadKind::Rollout {
+        let subresource = if workload.kind.is_rollout() {
             ""
         } else {
             "/scale"
@@ -28,12 +27,14 @@ impl Workloads for Clusters {
         let call = Call {
             cluster: &namespace.cluster,
             method: "GET",
-            path: format!("{}{subresource}", workload_path(namespace, workload)),
+            path: format!("{}{subresource}", self.workload_path(place).await?),
             body: Vec::new(),
             what: format!("read {}", name_of(place)),
         };
-        let object = self.send(&call).await.map_err(|failure| failure.fault)?;
-        seen(&object, place)
+        match self.send(&call).await {
+            Ok(object) => seen(&object, place),
+            Err(failure) => Err(self.workload_fault(place, failure)),
+        }
     }
 }
 
@@ -46,26 +47,33 @@ fn seen(object: &Json, place: &Place) -> Result<Seen, Fault> {
     let replicas = match &object["spec"]["replicas"] {
         // `/scale` leaves zero out.
         Json::Null if object["kind"] == "Scale" => 0,
-        Json::Null => {
-            let message = format!(
-                "could not read {name}: spec.replicas is not set, so there is no count to start from; \
-                 set it once: kubectl scale {} {} -n {} --replicas=1, and take `replicas` out of Git only with ignoreDifferences in place",
-                place.workload.kind.plural(),
-                place.workload.name,
-                place.namespace.name
-            );
-            return Err(Fault::failed("ReplicasUnset", message));
-        }
+        Json::Null => return Err(replicas_unset(place, "spec.replicas is not set")),
         found => found
             .as_u64()
             .and_then(|count| u32::try_from(count).ok())
             .ok_or_else(|| bad(&format!("spec.replicas is {found}, which is not a count")))?,
     };
-    let rollout = (place.workload.kind == WorkloadKind::Rollout).then(|| rollout_state(object));
+    let rollout = place
+        .workload
+        .kind
+        .is_rollout()
+        .then(|| rollout_state(object));
     Ok(Seen {
         uid: uid.to_owned(),
         workload: Workload { replicas, rollout },
     })
+}
+
+fn replicas_unset(place: &Place, found: &str) -> Fault {
+    let message = format!(
+        "could not read {}: {found}, so there is no count to start from; \
+         set it once: kubectl scale {} {} -n {} --replicas=1, and take `replicas` out of Git only with ignoreDifferences in place",
+        name_of(place),
+        place.workload.kind.kubectl_name(),
+        place.workload.name,
+        place.namespace.name
+    );
+    Fault::failed("ReplicasUnset", message)
 }
 
 /// The state of a Rollout, from what its controller writes. The phase is not used: every scale-out makes it Progressing.
@@ -105,10 +113,7 @@ pub fn rollout_state(object: &Json) -> Rollout {
 impl Scaler for Clusters {
     /// A JSON Patch that tests uid and old count. A stale test answers 422 and writes nothing.
     async fn scale(&self, place: &Place, change: &Change) -> Result<(), Fault> {
-        let Place {
-            namespace,
-            workload,
-        } = place;
+        let namespace = &place.namespace;
         let Change { uid, from, to } = change;
         // At zero the field is absent.
         let old = if *from == 0 { Json::Null } else { json!(from) };
@@ -122,7 +127,7 @@ impl Scaler for Clusters {
             method: "PATCH",
             path: format!(
                 "{}/scale?fieldManager={FIELD_MANAGER}",
-                workload_path(namespace, workload)
+                self.workload_path(place).await?
             ),
             body: patch.to_string().into_bytes(),
             what: format!("scale {} from {from} to {to}", name_of(place)),
@@ -131,7 +136,7 @@ impl Scaler for Clusters {
             return Ok(());
         };
         if failure.status != Some(422) {
-            return Err(failure.fault);
+            return Err(self.workload_fault(place, failure));
         }
         // 422 is a stale test or a value that the server does not take: look which.
         let now = self.read(place).await?;
@@ -209,6 +214,7 @@ impl Memories for Clusters {
                 status: Some(422),
                 maybe_done,
                 fault,
+                replicas_unset: _,
             } => {
                 let now = self.load(namespace).await?;
                 match now.get(key).map(String::as_str) {
@@ -239,17 +245,45 @@ fn name_of(place: &Place) -> String {
     )
 }
 
-fn workload_path(namespace: &Namespace, workload: &WorkloadRef) -> String {
-    let kind = workload.kind;
-    // The names are DNS-1123, so nothing needs escaping.
-    format!(
-        "/apis/{}/{}/namespaces/{}/{}/{}",
-        kind.group(),
-        kind.version(),
-        namespace.name,
-        kind.plural(),
-        workload.name
-    )
+impl Clusters {
+    async fn workload_path(&self, place: &Place) -> Result<String, Fault> {
+        let Place {
+            namespace,
+            workload,
+        } = place;
+        let plural = self.plural(&namespace.cluster, &workload.kind).await?;
+        let root = match workload.kind.group() {
+            "" => "api",
+            _ => "apis",
+        };
+        // The names are DNS-1123, so nothing needs escaping.
+        Ok(format!(
+            "/{root}/{}/namespaces/{}/{plural}/{}",
+            workload.kind.api_version(),
+            namespace.name,
+            workload.name
+        ))
+    }
+
+    /// What a failure means for a workload, beyond what it means for any call.
+    fn workload_fault(&self, place: &Place, failure: Failure) -> Fault {
+        let Place {
+            namespace,
+            workload,
+        } = place;
+        match failure {
+            Failure {
+                replicas_unset: Some(found),
+                ..
+            } => replicas_unset(place, &found),
+            Failure { status, fault, .. } => {
+                if status == Some(404) {
+                    self.discovery.doubt(&namespace.cluster, &workload.kind);
+                }
+                fault
+            }
+        }
+    }
 }
 
 fn config_map_path(namespace: &Namespace) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A kind of namespaced object.
+/// A kind of object.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Resource {
     /// Empty for the core group.
@@ -11,6 +11,8 @@ pub(in crate::sandbox) struct Resource {
     pub(super) plural: &'static str,
     pub(super) kind: &'static str,
     short_name: &'static str,
+    /// It lives in a namespace; a kind that belongs to the cluster can only be found out about.
+    namespaced: bool,
     /// It has `spec.replicas` and the `scale` subresource.
     pub(super) scales: bool,
     /// Defined by a `CustomResourceDefinition`, with the narrower patch types of one.
@@ -23,6 +25,7 @@ pub(super) static ROLLOUTS: Resource = Resource {
     plural: "rollouts",
     kind: "Rollout",
     short_name: "ro",
+    namespaced: true,
     scales: true,
     custom: true,
 };
@@ -33,6 +36,7 @@ pub(super) static DEPLOYMENTS: Resource = Resource {
     plural: "deployments",
     kind: "Deployment",
     short_name: "deploy",
+    namespaced: true,
     scales: true,
     custom: false,
 };
@@ -43,6 +47,7 @@ pub(super) static STATEFUL_SETS: Resource = Resource {
     plural: "statefulsets",
     kind: "StatefulSet",
     short_name: "sts",
+    namespaced: true,
     scales: true,
     custom: false,
 };
@@ -53,6 +58,7 @@ pub(super) static CONFIG_MAPS: Resource = Resource {
     plural: "configmaps",
     kind: "ConfigMap",
     short_name: "cm",
+    namespaced: true,
     scales: false,
     custom: false,
 };
@@ -63,6 +69,7 @@ pub(super) static EVENTS: Resource = Resource {
     plural: "events",
     kind: "Event",
     short_name: "ev",
+    namespaced: true,
     scales: false,
     custom: false,
 };
@@ -73,6 +80,7 @@ pub(super) static AUTOSCALERS: Resource = Resource {
     plural: "horizontalpodautoscalers",
     kind: "HorizontalPodAutoscaler",
     short_name: "hpa",
+    namespaced: true,
     scales: false,
     custom: false,
 };
@@ -84,11 +92,60 @@ pub(super) static SCALED_OBJECTS: Resource = Resource {
     plural: "scaledobjects",
     kind: "ScaledObject",
     short_name: "so",
+    namespaced: true,
     scales: false,
     custom: true,
 };
 
-static ALL: [&Resource; 7] = [
+/// A custom kind that can be scaled.
+static WORKERS: Resource = Resource {
+    group: "example.com",
+    version: "v1",
+    plural: "workers",
+    kind: "Worker",
+    short_name: "wk",
+    namespaced: true,
+    scales: true,
+    custom: true,
+};
+
+/// A custom kind whose definition has no `scale` subresource.
+static REPORTS: Resource = Resource {
+    group: "example.com",
+    version: "v1",
+    plural: "reports",
+    kind: "Report",
+    short_name: "rp",
+    namespaced: true,
+    scales: false,
+    custom: true,
+};
+
+/// A custom kind that could be scaled, but belongs to the cluster.
+static FLEETS: Resource = Resource {
+    group: "example.com",
+    version: "v1",
+    plural: "fleets",
+    kind: "Fleet",
+    short_name: "fl",
+    namespaced: false,
+    scales: true,
+    custom: true,
+};
+
+/// The scalable kind of the core group.
+static REPLICATION_CONTROLLERS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "replicationcontrollers",
+    kind: "ReplicationController",
+    short_name: "rc",
+    namespaced: true,
+    scales: true,
+    custom: false,
+};
+
+static ALL: [&Resource; 11] = [
     &ROLLOUTS,
     &DEPLOYMENTS,
     &STATEFUL_SETS,
@@ -96,6 +153,10 @@ static ALL: [&Resource; 7] = [
     &EVENTS,
     &AUTOSCALERS,
     &SCALED_OBJECTS,
+    &WORKERS,
+    &REPORTS,
+    &FLEETS,
+    &REPLICATION_CONTROLLERS,
 ];
 
 impl Resource {
@@ -247,16 +308,23 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
         resources.push(json!({
             "name": resource.plural,
             "singularName": resource.kind.to_lowercase(),
-            "namespaced": true,
+            "namespaced": resource.namespaced,
             "kind": resource.kind,
             "shortNames": [resource.short_name],
             "verbs": ["create", "delete", "get", "list", "patch", "update"],
         }));
         if resource.scales {
             resources.push(json!({
+                "name": format!("{}/status", resource.plural),
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": resource.kind,
+                "verbs": ["get", "patch", "update"],
+            }));
+            resources.push(json!({
                 "name": format!("{}/scale", resource.plural),
                 "singularName": "",
-                "namespaced": true,
+                "namespaced": resource.namespaced,
                 "group": "autoscaling",
                 "version": "v1",
                 "kind": "Scale",
@@ -313,7 +381,35 @@ mod tests {
             .iter()
             .map(|g| &g["name"])
             .collect();
-        assert_eq!(names, ["argoproj.io", "apps", "autoscaling"]);
+        assert_eq!(names, ["argoproj.io", "apps", "autoscaling", "example.com"]);
         assert!(discovery("/openapi/v2", true).is_none());
+    }
+
+    #[test]
+    fn discovery_tells_what_can_be_scaled() {
+        let names = |path| {
+            let list = discovery(path, false).unwrap();
+            let entries = list["resources"].as_array().unwrap().clone();
+            let names: Vec<String> = entries
+                .iter()
+                .map(|entry| entry["name"].as_str().unwrap().to_owned())
+                .collect();
+            names
+        };
+        assert_eq!(
+            names("/apis/example.com/v1"),
+            [
+                "workers",
+                "workers/status",
+                "workers/scale",
+                "reports",
+                "fleets",
+                "fleets/status",
+                "fleets/scale"
+            ]
+        );
+        assert!(names("/api/v1").contains(&"replicationcontrollers/scale".to_owned()));
+        assert!(discovery("/apis/example.com/v2", false).is_none());
+        assert!(discovery("/apis/nobody.example.com/v1", false).is_none());
     }
 }

@@ -46,7 +46,7 @@ async fn a_rollout_is_read_in_one_request() {
 async fn a_rollout_without_a_count_is_an_error() {
     let sandbox = sandbox().await;
     sandbox.kubernetes().create_rollout("default", "free", None);
-    let place = place(WorkloadKind::Rollout, "free");
+    let place = place(WorkloadKind::ROLLOUT, "free");
     let (code, message) = failed(clusters(&sandbox).await.read(&place).await);
     assert_eq!(code, "ReplicasUnset");
     assert_names(
@@ -61,7 +61,7 @@ async fn a_rollout_without_a_count_is_an_error() {
 #[tokio::test]
 async fn a_workload_that_is_not_there() {
     let sandbox = sandbox().await;
-    let place = place(WorkloadKind::Rollout, "nobody");
+    let place = place(WorkloadKind::ROLLOUT, "nobody");
     let (code, message) = failed(clusters(&sandbox).await.read(&place).await);
     assert_eq!(code, "NotFound");
     assert_names(
@@ -95,9 +95,9 @@ async fn apps() -> Sandbox {
 async fn other_kinds_are_read_and_scaled_through_scale() {
     let sandbox = apps().await;
     let clusters = clusters(&sandbox).await;
-    for kind in [WorkloadKind::Deployment, WorkloadKind::StatefulSet] {
+    for kind in [WorkloadKind::DEPLOYMENT, WorkloadKind::STATEFUL_SET] {
         for (from, to) in [(0, 4), (3, 0)] {
-            let place = place(kind, &format!("with-{from}"));
+            let place = place(kind.clone(), &format!("with-{from}"));
             let seen = clusters.read(&place).await.unwrap();
             assert_eq!(
                 (seen.workload.replicas, seen.workload.rollout),

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use outrigger::sandbox::kubernetes::KubernetesFault;
-use outrigger::sandbox::{Sandbox, Service};
+use outrigger::sandbox::{Sandbox, SandboxOptions, Service};
 use serde_json::json;
 
 use super::{decisions, replicas, writes};
 use crate::support::function::Function;
-use crate::support::{SCALE, WORKER, actions, count, sandbox, until};
+use crate::support::{SCALE, WORKER, actions, bare, count, furnish, sandbox, until};
 
 #[tokio::test]
 async fn a_steady_target_costs_three_reads_and_no_write() {
@@ -225,4 +225,41 @@ async fn many_copies_at_once_write_once_a_change() {
         expected.push((from, to));
         assert_eq!(writes(&sandbox), expected);
     }
+}
+
+#[tokio::test]
+async fn a_kind_that_only_the_server_knows_is_scaled_and_then_costs_as_little() {
+    let rbac = "kind: Role\nrules:\n\
+        - {apiGroups: [example.com], resources: [workers/scale], verbs: [get, patch]}\n\
+        - {apiGroups: [\"\"], resources: [configmaps], verbs: [get, patch]}\n";
+    let options = SandboxOptions {
+        rbac: rbac.to_owned(),
+        ..SandboxOptions::default()
+    };
+    let sandbox = bare(options).await;
+    furnish(&sandbox);
+    let manifest = json!({"apiVersion": "example.com/v1", "kind": "Worker", "metadata": {"name": "worker"}, "spec": {"replicas": 2}});
+    sandbox.kubernetes().create(manifest).unwrap();
+    let worker = WORKER
+        .replace("argoproj.io/v1alpha1", "example.com/v1")
+        .replace("kind: Rollout", "kind: Worker");
+    let function = Function::start(&sandbox, &worker, &[]).await;
+    for effect in ["scaled", "held", "held"] {
+        sandbox.clear_requests();
+        let answer = function.answer("{}").await;
+        assert_eq!(answer["targets"][0]["effect"], effect, "{answer}");
+    }
+    let mut requests = actions(&sandbox, Service::Kubernetes);
+    requests.sort();
+    assert_eq!(
+        requests,
+        [
+            "GET /api/v1/namespaces/default/configmaps/outrigger",
+            "GET /apis/example.com/v1/namespaces/default/workers/worker/scale",
+        ]
+    );
+    let object = sandbox.kubernetes().get("workers", "default", "worker");
+    assert_eq!(object.unwrap()["spec"]["replicas"], 7);
+    let memory = sandbox.kubernetes().configmap("default", "outrigger");
+    assert!(memory.unwrap().contains_key("worker.worker"));
 }
