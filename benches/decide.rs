@@ -118,6 +118,7 @@ fn life(table: &mut Table) {
 fn policy() -> Policy {
     Policy {
         workload: "worker".to_owned(),
+        mode: outrigger::policy::Mode::Live,
         bounds: ReplicaBounds::new(0, NonZeroU32::new(400).unwrap(), None).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,

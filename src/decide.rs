@@ -13,7 +13,7 @@ mod window;
 
 use jiff::Timestamp;
 
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::state::{ScaleEvent, State};
 
 pub use reason::{Limit, Reason};
@@ -175,7 +175,10 @@ pub fn decide(
     };
     let stop = observation.stop;
     let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
-    contest::settle(&mut memory, current, is_paused, now);
+    match policy.mode {
+        Mode::Live => contest::settle(&mut memory, current, is_paused, now),
+        Mode::Shadow => contest::follow(&mut memory, current, now),
+    }
 
     let (demand, running) = if is_paused {
         activity::forget(&mut memory);
@@ -205,7 +208,7 @@ pub fn decide(
         (demand, running)
     };
 
-    if running.count != current {
+    if running.count != current && policy.mode == Mode::Live {
         memory.pending = Some(ScaleEvent {
             at: now,
             since: None,

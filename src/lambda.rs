@@ -241,6 +241,7 @@ impl Function {
             workloads: &self.clusters,
             scaler: &self.clusters,
             memories: &self.clusters,
+            shadow_memories: &self.clusters.observer(),
         };
         let default_cluster = self.settings.clusters.first();
         let plan = Plan {
@@ -297,7 +298,8 @@ impl Function {
             namespace: &self.settings.namespace,
             clusters: &names,
         };
-        let configuration = Arc::new(manifest::read(&bytes, context));
+        let configuration = manifest::read(&bytes, context).with_default_mode(self.settings.mode);
+        let configuration = Arc::new(configuration);
         let findings: Vec<String> = configuration
             .findings
             .iter()

@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 
 use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 
 pub(crate) use authentication::is_role_arn;
 pub use authentication::{Authentications, Resolution};
@@ -57,10 +57,31 @@ impl fmt::Display for TargetId {
 }
 
 impl Target {
-    /// The key of this target's state in the ConfigMap, `<kind>.<name>` in lower case.
+    /// The key of this target's state in the ConfigMap: `<kind>.<name>` in lower case, in shadow mode `shadow.<kind>.<name>`.
     #[must_use]
     pub fn state_key(&self) -> String {
-        self.workload.key()
+        match self.policy.mode {
+            Mode::Live => self.workload.key(),
+            Mode::Shadow => self.workload.shadow_key(),
+        }
+    }
+
+    /// Puts it into shadow mode unless its ScaledObject names a mode. The record's ScaledObject then names it too, so that a
+    /// decision replays without the environment that it was made in.
+    fn shadow_unless_named(&mut self) {
+        let metadata = self.manifest.get_mut("metadata");
+        let Some(metadata) = metadata.and_then(serde_json::Value::as_object_mut) else {
+            return;
+        };
+        let annotations = metadata
+            .entry("annotations")
+            .or_insert_with(|| serde_json::Map::new().into());
+        if let Some(annotations) = annotations.as_object_mut()
+            && !annotations.contains_key(scaled_object::MODE)
+        {
+            annotations.insert(scaled_object::MODE.to_owned(), "shadow".into());
+            self.policy.mode = Mode::Shadow;
+        }
     }
 }
 
@@ -76,6 +97,19 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// The same with this mode for the targets whose ScaledObject names none.
+    #[must_use]
+    pub fn with_default_mode(mut self, mode: Mode) -> Self {
+        match mode {
+            Mode::Live => {}
+            Mode::Shadow => self
+                .targets
+                .iter_mut()
+                .for_each(Target::shadow_unless_named),
+        }
+        self
+    }
+
     /// The findings that refuse something.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings

@@ -3,6 +3,8 @@
 //! All targets run at the same time; the calls to each kind of server are bounded, not the targets, so that a slow
 //! queue holds up nobody else. Each queue and each namespace's memory is read once, however many targets share it.
 
+mod act;
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::rc::Rc;
@@ -16,12 +18,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::decide::{Decision, Observation, QueueDepth, Reading, decide};
 use crate::manifest::Target;
-use crate::policy::{Queue, Trigger};
+use crate::policy::{Mode, Queue, Trigger};
 use crate::ports::{
-    Change, Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, Workloads,
+    Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories, Workloads,
 };
 use crate::state::State;
 use crate::stop::LastStops;
+use act::{Act, Live, Remembered, Shadow, Task};
 
 /// Calls at the same time to SQS, and as many to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
 /// Lambda can still shake hands with as many connections in its first second.
@@ -31,9 +34,9 @@ const MAX_MEMORY_WRITES: usize = 4;
 /// A target is not acted on with less time than this left: two writes with one retry each.
 const ACT_RESERVE: Duration = Duration::from_secs(3);
 
-/// The outside of a pass.
+/// The outside of a pass. Live targets are acted on through `scaler` and `memories`, shadow targets through `shadow_memories` alone.
 #[derive(Debug, Clone, Copy)]
-pub struct World<'w, Q, W, C, M> {
+pub struct World<'w, Q, W, C, M, S> {
     /// Queue depths.
     pub queues: &'w Q,
     /// Workloads to read.
@@ -42,6 +45,8 @@ pub struct World<'w, Q, W, C, M> {
     pub scaler: &'w C,
     /// What is remembered.
     pub memories: &'w M,
+    /// What is remembered of shadow targets.
+    pub shadow_memories: &'w S,
 }
 
 /// How a pass is run.
@@ -92,6 +97,8 @@ pub enum Effect {
     Held,
     /// There was, but this is a dry run.
     DryRun,
+    /// There was, but the target is in shadow mode.
+    Shadow,
     /// Somebody else was faster; this tick is theirs.
     LostRace,
     /// There was no time left.
@@ -117,20 +124,20 @@ impl Outcome<'_> {
 }
 
 /// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.
-pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories>(
-    world: World<'_, Q, W, C, M>,
+pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories, S: ShadowMemories>(
+    world: World<'_, Q, W, C, M, S>,
     targets: &[&'t Target],
     plan: Plan<'_>,
 ) -> Vec<Outcome<'t>> {
     let clusters = targets.iter().map(|target| plan.cluster(target).to_owned());
-    let pass = Pass {
-        world,
-        plan,
-        sqs_calls: Semaphore::new(MAX_CALLS),
-        cluster_calls: clusters
+    let calls = Calls {
+        deadline: plan.deadline,
+        sqs: Semaphore::new(MAX_CALLS),
+        clusters: clusters
             .map(|cluster| (cluster, Semaphore::new(MAX_CALLS)))
             .collect(),
     };
+    let pass = Pass { world, plan, calls };
     let shared = pass.shared_reads(targets);
     let mut running: FuturesUnordered<_> = targets
         .iter()
@@ -161,21 +168,18 @@ struct SharedMemory<'a> {
     writes: Semaphore,
 }
 
-/// What is kept for one target.
-struct Remembered<'m, 'a> {
-    memory: &'m SharedMemory<'a>,
-    /// The text of its key.
-    old: Option<&'m str>,
-    /// Whether that text already says what the decision wants remembered.
-    is_current: bool,
+struct Pass<'w, Q, W, C, M, S> {
+    world: World<'w, Q, W, C, M, S>,
+    plan: Plan<'w>,
+    calls: Calls,
 }
 
-struct Pass<'w, Q, W, C, M> {
-    world: World<'w, Q, W, C, M>,
-    plan: Plan<'w>,
-    sqs_calls: Semaphore,
+/// The turns and the time for calls.
+struct Calls {
+    deadline: Option<Instant>,
+    sqs: Semaphore,
     /// By cluster: one that does not answer takes no other's turns.
-    cluster_calls: BTreeMap<String, Semaphore>,
+    clusters: BTreeMap<String, Semaphore>,
 }
 
 impl Plan<'_> {
@@ -185,11 +189,58 @@ impl Plan<'_> {
     }
 }
 
-impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
-    fn calls_to(&self, cluster: &str) -> Option<&Semaphore> {
-        self.cluster_calls.get(cluster)
+impl Calls {
+    /// The turns at the API server of a cluster.
+    fn to(&self, cluster: &str) -> Option<&Semaphore> {
+        self.clusters.get(cluster)
     }
 
+    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
+    ///
+    /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
+    /// and of a thousand targets most are waiting.
+    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        calls: Option<&Semaphore>,
+        reserve: Duration,
+        what: &str,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let work = async {
+            // The semaphores are never closed; without a permit the call would only be unbounded.
+            let _permit = match calls {
+                Some(calls) => calls.acquire().await.ok(),
+                None => None,
+            };
+            Box::pin(call()).await
+        };
+        match self.deadline {
+            None => work.await,
+            Some(deadline) => {
+                let deadline = deadline.checked_sub(reserve).unwrap_or(deadline);
+                timeout_at(deadline, work)
+                    .await
+                    .unwrap_or_else(|_| Err(Fault::out_of_time(what)))
+            }
+        }
+    }
+
+    /// Whether there is time to act and to finish it.
+    fn has_time(&self) -> bool {
+        self.deadline.is_none_or(|deadline| {
+            deadline.saturating_duration_since(Instant::now()) >= ACT_RESERVE
+        })
+    }
+}
+
+impl<Q, W, C, M, S> Pass<'_, Q, W, C, M, S>
+where
+    Q: Queues,
+    W: Workloads,
+    C: Scaler,
+    M: Memories,
+    S: ShadowMemories,
+{
     fn place(&self, target: &Target) -> Place {
         let cluster = self.plan.cluster(target).to_owned();
         Place {
@@ -217,7 +268,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                         let read = async move {
                             let what = format!("reading the queue `{}`", queue.address.name());
                             let depth = || self.world.queues.depth(&queue);
-                            self.bounded(Some(&self.sqs_calls), ACT_RESERVE, &what, depth)
+                            self.calls
+                                .bounded(Some(&self.calls.sqs), ACT_RESERVE, &what, depth)
                                 .await
                         };
                         read.boxed_local().shared()
@@ -232,7 +284,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                     let read = async move {
                         let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
                         let load = || self.world.memories.load(&namespace);
-                        self.bounded(self.calls_to(&namespace.cluster), ACT_RESERVE, &what, load)
+                        self.calls
+                            .bounded(self.calls.to(&namespace.cluster), ACT_RESERVE, &what, load)
                             .await
                             .map(Rc::new)
                     };
@@ -243,43 +296,6 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
                 });
         }
         reads
-    }
-
-    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
-    ///
-    /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
-    /// and of a thousand targets most are waiting.
-    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
-        &self,
-        calls: Option<&Semaphore>,
-        reserve: Duration,
-        what: &str,
-        call: impl FnOnce() -> F,
-    ) -> Result<T, Fault> {
-        let work = async {
-            // The semaphores are never closed; without a permit the call would only be unbounded.
-            let _permit = match calls {
-                Some(calls) => calls.acquire().await.ok(),
-                None => None,
-            };
-            Box::pin(call()).await
-        };
-        match self.plan.deadline {
-            None => work.await,
-            Some(deadline) => {
-                let deadline = deadline.checked_sub(reserve).unwrap_or(deadline);
-                timeout_at(deadline, work)
-                    .await
-                    .unwrap_or_else(|_| Err(Fault::out_of_time(what)))
-            }
-        }
-    }
-
-    /// Whether there is time to act and to finish it.
-    fn has_time(&self) -> bool {
-        self.plan.deadline.is_none_or(|deadline| {
-            deadline.saturating_duration_since(Instant::now()) >= ACT_RESERVE
-        })
     }
 
     async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_>) -> Outcome<'t> {
@@ -300,8 +316,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             place.workload.name
         );
         let read = || self.world.workloads.read(&place);
-        let workload = self.bounded(
-            self.calls_to(&place.namespace.cluster),
+        let workload = self.calls.bounded(
+            self.calls.to(&place.namespace.cluster),
             ACT_RESERVE,
             &what,
             read,
@@ -316,12 +332,8 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
         let ran_out = faults
             .into_iter()
             .any(|fault| fault.kind == FaultKind::OutOfTime);
-        if ran_out || !self.has_time() {
-            outcome.effect = Effect::NotReached;
-            outcome
-                .faults
-                .push(Fault::out_of_time(&format!("target `{}`", target.id)));
-            return outcome;
+        if ran_out || !self.calls.has_time() {
+            return not_reached(outcome);
         }
         outcome.faults.extend(
             depths
@@ -354,7 +366,7 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             stop: self
                 .plan
                 .stops
-                .of(&place.namespace, keys.as_deref(), &target.state_key()),
+                .of(&place.namespace, keys.as_deref(), &target.workload.key()),
         };
         let decision = decide(&target.policy, &observation, state.as_ref(), self.plan.now);
         if decision.contested {
@@ -365,108 +377,68 @@ impl<Q: Queues, W: Workloads, C: Scaler, M: Memories> Pass<'_, Q, W, C, M> {
             state,
             decision,
         };
-        let memory = keys.is_some().then_some(Remembered {
-            memory,
+        let remembered = keys.is_some().then_some(Remembered {
+            writes: &memory.writes,
             old: old.map(String::as_str),
             is_current: decided.state.as_ref() == Some(&decided.decision.state),
         });
         outcome.effect = self
-            .act(target, &place, &seen, &decided, memory, &mut outcome.faults)
+            .act(
+                target,
+                &place,
+                &seen,
+                &decided,
+                remembered,
+                &mut outcome.faults,
+            )
             .await;
         outcome.decided = Some(decided);
         outcome
     }
 
-    /// State first, then the count: a scale event that did not happen only makes the next pass more careful,
-    /// a count without its event would let it go too far.
     async fn act(
         &self,
         target: &Target,
         place: &Place,
         seen: &Seen,
         decided: &Decided,
-        memory: Option<Remembered<'_, '_>>,
+        remembered: Option<Remembered<'_>>,
         faults: &mut Vec<Fault>,
     ) -> Effect {
-        let Decided { decision, .. } = decided;
-        if self.plan.dry_run {
-            return if decision.is_scale() {
-                Effect::DryRun
-            } else {
-                Effect::Held
-            };
-        }
-        let mut remembered = memory.is_some();
-        if let Some(Remembered {
-            memory,
-            old,
-            is_current: false,
-        }) = memory
-        {
-            match self
-                .remember(target, place, memory, old, &decision.state)
-                .await
-            {
-                Ok(()) => {}
-                Err(fault) if fault.kind == FaultKind::LostRace => return Effect::LostRace,
-                Err(fault) => {
-                    faults.push(fault);
-                    remembered = false;
-                }
-            }
-        }
-        if !decision.is_scale() {
-            return Effect::Held;
-        }
-        // What is not remembered must not scale in: the next pass would not know, and scale-in is never urgent.
-        if !remembered && decision.to < decision.from {
-            return Effect::NotDone;
-        }
-        let change = Change {
-            uid: seen.uid.clone(),
-            from: decision.from,
-            to: decision.to,
+        let task = Task {
+            target,
+            place,
+            seen,
+            decided,
+            dry_run: self.plan.dry_run,
         };
-        let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
-        let scale = || self.world.scaler.scale(place, &change);
-        match self
-            .bounded(
-                self.calls_to(&place.namespace.cluster),
-                Duration::ZERO,
-                &what,
-                scale,
-            )
-            .await
-        {
-            Ok(()) => Effect::Scaled,
-            Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
-            Err(fault) => {
-                faults.push(fault);
-                Effect::NotDone
+        let World {
+            scaler,
+            memories,
+            shadow_memories,
+            ..
+        } = self.world;
+        let calls = &self.calls;
+        match target.policy.mode {
+            Mode::Live => {
+                let hand = &Live { scaler, memories };
+                Act { hand, calls }.run(task, remembered, faults).await
+            }
+            Mode::Shadow => {
+                let hand = &Shadow {
+                    memories: shadow_memories,
+                };
+                Act { hand, calls }.run(task, remembered, faults).await
             }
         }
     }
+}
 
-    async fn remember(
-        &self,
-        target: &Target,
-        place: &Place,
-        memory: &SharedMemory<'_>,
-        old: Option<&str>,
-        state: &State,
-    ) -> Result<(), Fault> {
-        let (key, new) = (target.state_key(), state.to_json().to_string());
-        let what = format!("remembering target `{}`", target.id);
-        let _permit = memory.writes.acquire().await.ok();
-        let store = || self.world.memories.store(&place.namespace, &key, old, &new);
-        self.bounded(
-            self.calls_to(&place.namespace.cluster),
-            Duration::ZERO,
-            &what,
-            store,
-        )
-        .await
-    }
+fn not_reached(mut outcome: Outcome<'_>) -> Outcome<'_> {
+    let what = format!("target `{}`", outcome.target.id);
+    outcome.effect = Effect::NotReached;
+    outcome.faults.push(Fault::out_of_time(&what));
+    outcome
 }
 
 async fn read_depths(target: &Target, shared: &SharedReads<'_>) -> Vec<Result<QueueDepth, Fault>> {

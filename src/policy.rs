@@ -16,6 +16,8 @@ pub const DEFAULT_SCALE_IN_WINDOW_SECONDS: u32 = 300;
 pub struct Policy {
     /// The workload's name, for explanations.
     pub workload: String,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
     /// The limits of the replica count.
     pub bounds: ReplicaBounds,
     /// Seconds without activity before zero or idle, `cooldownPeriod`.
@@ -36,6 +38,21 @@ pub struct Policy {
     pub force_activation: bool,
     /// What is read, in the order of the manifest.
     pub triggers: Vec<Trigger>,
+}
+
+/// Whether decisions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// They are.
+    #[default]
+    Live,
+    /// Somebody else scales; what this function would do is only told.
+    Shadow,
+}
+
+impl Mode {
+    /// The modes by the names that people write.
+    pub const NAMES: [(&'static str, Self); 2] = [("live", Self::Live), ("shadow", Self::Shadow)];
 }
 
 /// The limits of a replica count: `min <= max`, `max >= 1`, `idle < min` unless both are 0.

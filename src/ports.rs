@@ -43,6 +43,27 @@ pub trait Memories {
     ) -> impl Future<Output = Result<(), Fault>>;
 }
 
+/// Keeps the memory of shadow targets, beside that of live ones. Shadow targets are composed of nothing else that writes, so
+/// that writing a count there does not compile:
+///
+/// ```compile_fail,E0599
+/// use outrigger::ports::{Change, Place, Scaler as _, ShadowMemories};
+///
+/// async fn act(memories: &impl ShadowMemories, place: &Place, change: &Change) {
+///     memories.scale(place, change).await.ok();
+/// }
+/// ```
+pub trait ShadowMemories {
+    /// Replaces the key `shadow.<kind>.<name>` of a workload if it still has the old value, `None` meaning that it is absent;
+    /// otherwise a lost race.
+    fn store_shadow(
+        &self,
+        place: &Place,
+        old: Option<&str>,
+        new: &str,
+    ) -> impl Future<Output = Result<(), Fault>>;
+}
+
 /// A namespace of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace {

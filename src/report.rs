@@ -4,6 +4,7 @@ mod tally;
 
 pub use tally::Tally;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::decide::{Decision, Reason};
 use crate::manifest::{Configuration, Finding, Target};
 use crate::pass::{Decided, Effect, Outcome};
+use crate::policy::Mode;
 use crate::record::{decision_json, record_json};
 use crate::settings::{Log, Metrics};
 use crate::ticks::Pace;
@@ -108,19 +110,31 @@ fn reads(target: &Target, queue: &QueueId) -> bool {
     })
 }
 
-/// The reason that each target was last seen to have, kept while the environment is warm.
+/// What each target was last seen to say, kept while the environment is warm.
 #[derive(Debug, Default)]
-pub struct LastReasons(HashMap<String, Reason>);
+pub struct LastReasons(HashMap<String, Said>);
+
+/// The reason, and in shadow mode, where no write tells of a new count, also that count and on which side of it the actual one is.
+type Said = (Reason, Option<(u32, Ordering)>);
 
 impl LastReasons {
-    /// Whether the reason is another one than last time, or the first.
-    fn changed(&mut self, target: &Target, reason: Reason) -> bool {
+    /// Whether a decision says something else than last time, or the first thing.
+    fn changed(&mut self, target: &Target, decision: &Decision) -> bool {
         let key = format!(
             "{}/{}",
             target.cluster.as_deref().unwrap_or_default(),
             target.id
         );
-        self.0.insert(key, reason) != Some(reason)
+        let said = match target.policy.mode {
+            Mode::Live => (decision.reason, None),
+            Mode::Shadow => {
+                let Decision {
+                    reason, from, to, ..
+                } = decision;
+                (*reason, Some((*to, to.cmp(from))))
+            }
+        };
+        self.0.insert(key, said) != Some(said)
     }
 }
 
@@ -138,8 +152,8 @@ pub fn decision_lines(
         let changed = outcome
             .decided
             .as_ref()
-            .is_none_or(|decided| last.changed(outcome.target, decided.decision.reason));
-        let wrote = outcome.effect != Effect::Held;
+            .is_none_or(|decided| last.changed(outcome.target, &decided.decision));
+        let wrote = !matches!(outcome.effect, Effect::Held | Effect::Shadow);
         if changed || wrote || outcome.is_failed() || log == Log::All {
             lines.push(decision_line(outcome, now, metrics).to_string());
         }
@@ -231,6 +245,10 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
         *reasons.entry(reason.name()).or_default() += 1;
     }
     let pace = invocation.pace;
+    let in_shadow = tally
+        .targets()
+        .filter(|polled| polled.told.effect == Effect::Shadow);
+    let in_shadow = in_shadow.count();
     let mut summary = json!({
         "cause": cause(&invocation.wake.cause),
         "scope": scope(&invocation.wake.scope),
@@ -243,6 +261,9 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
     });
     if let (Some(note), Json::Object(summary)) = (note(invocation, tally), &mut summary) {
         summary.insert("note".into(), json!(note));
+    }
+    if let (true, Json::Object(summary)) = (in_shadow > 0, &mut summary) {
+        summary.insert("shadow".into(), json!(in_shadow));
     }
     line.insert("summary".into(), summary);
     Json::Object(line).to_string()
@@ -462,6 +483,7 @@ fn effect_name(effect: Effect) -> &'static str {
         Effect::Scaled => "scaled",
         Effect::Held => "held",
         Effect::DryRun => "dryRun",
+        Effect::Shadow => "shadow",
         Effect::LostRace => "lostRace",
         Effect::NotReached => "notReached",
         Effect::NotDone => "notDone",

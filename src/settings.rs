@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use crate::document::quoted;
 use crate::fields::{is_dns_label, suggestion};
 use crate::manifest::{is_region, is_role_arn};
+use crate::policy::Mode;
 
 /// Every variable with its default and meaning. The README's table is this one.
-pub const VARIABLES: [(&str, &str, &str); 8] = [
+pub const VARIABLES: [(&str, &str, &str); 9] = [
     (
         "OUTRIGGER_CLUSTERS",
         "",
@@ -29,6 +30,11 @@ pub const VARIABLES: [(&str, &str, &str); 8] = [
         "OUTRIGGER_WINDOW",
         "60",
         "seconds that a scheduled invocation covers, equal to the schedule's rate: whole minutes, 60 to 600; the function's timeout is 15 s more",
+    ),
+    (
+        "OUTRIGGER_MODE",
+        "live",
+        "`live`: decisions are carried out; `shadow`: they are only told, beside somebody else who scales. The annotation `outrigger.dev/mode` sets it for one ScaledObject",
     ),
     (
         "OUTRIGGER_LOG",
@@ -63,6 +69,8 @@ pub struct Settings {
     pub namespace: String,
     /// Seconds that a scheduled invocation covers.
     pub window_seconds: NonZeroU32,
+    /// Whether decisions are carried out, for ScaledObjects that do not say.
+    pub mode: Mode,
     /// Which decisions are logged.
     pub log: Log,
     /// Which metrics are written.
@@ -145,6 +153,7 @@ impl Settings {
             );
         }
         let window_seconds = reader.window();
+        let mode = reader.choice("OUTRIGGER_MODE", &Mode::NAMES);
         let log = reader.choice(
             "OUTRIGGER_LOG",
             &[("changes", Log::Changes), ("all", Log::All)],
@@ -155,8 +164,8 @@ impl Settings {
             ("off", Metrics::Off),
         ];
         let metrics = reader.choice("OUTRIGGER_METRICS", &choices);
-        match (config_file, window_seconds, log, metrics) {
-            (Some(config_file), Some(window_seconds), Some(log), Some(metrics))
+        match (config_file, window_seconds, mode, log, metrics) {
+            (Some(config_file), Some(window_seconds), Some(mode), Some(log), Some(metrics))
                 if errors.is_empty() =>
             {
                 Ok(Self {
@@ -164,6 +173,7 @@ impl Settings {
                     clusters,
                     namespace,
                     window_seconds,
+                    mode,
                     log,
                     metrics,
                 })
@@ -412,6 +422,9 @@ mod tests {
             ("default", Log::Changes, Metrics::Totals)
         );
         assert_eq!(settings.window_seconds.get(), 60);
+        assert_eq!(settings.mode, Mode::Live);
+        let shadow = read(&[("OUTRIGGER_CLUSTERS", "prod"), ("OUTRIGGER_MODE", "shadow")]);
+        assert_eq!(shadow.unwrap().mode, Mode::Shadow);
         assert_eq!(
             settings
                 .cluster(None)
@@ -465,6 +478,7 @@ mod tests {
         let errors = read(&[
             ("OUTRIGGER_CONFIG", "s3://x"),
             ("OUTRIGGER_LOG", "loud"),
+            ("OUTRIGGER_MODE", "Shadow"),
             ("OUTRIGGER_CLUSTER", "x"),
             ("OUTRIGGER_NAMESPACE", "A"),
             ("OUTRIGGER_CLUSTERS", "a b,x=y,arn:aws:eks:::cluster/z,p,p"),
@@ -482,6 +496,7 @@ mod tests {
             "OUTRIGGER_CLUSTER_ENDPOINT: found `http://x`, allowed: an https URL",
             "OUTRIGGER_NAMESPACE: found `A`",
             "OUTRIGGER_LOG: found `loud`, allowed: changes, all",
+            "OUTRIGGER_MODE: found `Shadow`, allowed: live, shadow",
         ] {
             assert!(
                 errors.iter().any(|error| error.contains(wanted)),

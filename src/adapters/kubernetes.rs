@@ -4,6 +4,7 @@ mod connection;
 mod discovery;
 mod fault;
 mod objects;
+mod observer;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use discovery::Discovery;
 use fault::{Failure, Next};
 
 pub use objects::rollout_state;
+pub use observer::Observer;
 
 /// The field manager that `kubectl get -o yaml --show-managed-fields` shows for our writes.
 pub const FIELD_MANAGER: &str = "outrigger";

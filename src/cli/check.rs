@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::{Failure, print, read_input};
 use crate::fields::Severity;
 use crate::manifest::{Context, Target, read};
-use crate::policy::Trigger;
+use crate::policy::{Mode, Trigger};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -91,8 +91,12 @@ fn describe(target: &Target) -> String {
             )
         })
         .collect();
+    let mode = match policy.mode {
+        Mode::Live => "",
+        Mode::Shadow => ", in shadow mode",
+    };
     format!(
-        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s",
+        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s{mode}",
         workload.kind.kind(),
         workload.name,
         triggers.join(", ")

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::limit as rates;
 use super::window::is_within;
 use super::{Limit, Reason, Running};
-use crate::state::State;
+use crate::state::{ScaleEvent, State};
 
 /// Foreign changes within [`CONTEST_SECONDS`] that make a contest.
 pub(super) const CONTEST_WRITES: usize = 3;
@@ -44,6 +44,25 @@ pub(super) fn settle(memory: &mut State, current: u32, is_paused: bool, now: Tim
     }
 }
 
+/// In shadow mode somebody else scales, and rightly so: nothing is pending and nothing foreign. The changes that were seen are
+/// the scale events, so that the rates are measured on what happened and not on what would have.
+pub(super) fn follow(memory: &mut State, current: u32, now: Timestamp) {
+    memory.pending = None;
+    memory.foreign_writes.clear();
+    let before = memory.last_written.replace(current);
+    if let Some(from) = before.filter(|before| *before != current) {
+        let (at, to) = (now, current);
+        let since = None;
+        let event = ScaleEvent {
+            at,
+            since,
+            from,
+            to,
+        };
+        rates::remember(&mut memory.events, event, now);
+    }
+}
+
 /// Whether the count is contested.
 pub(super) fn is_contested(memory: &State, now: Timestamp) -> bool {
     let recent = memory
@@ -64,5 +83,91 @@ pub(super) fn limit(running: &mut Running, memory: &State, current: u32, now: Ti
         .is_some_and(|event| is_within(event.at, CONTESTED_WRITE_SECONDS, now));
     if running.count < current || wrote_lately {
         running.limit(current, Reason::Contested, Limit::Contested);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, policy, seen, visible};
+    use super::super::{Decision, decide};
+    use super::*;
+    use crate::policy::{Amount, Mode, Policy, RatePolicy, ScalingRules, SelectPolicy};
+
+    fn event(seconds: i64, from: u32, to: u32) -> ScaleEvent {
+        let (at, since) = (at(seconds), None);
+        ScaleEvent {
+            at,
+            since,
+            from,
+            to,
+        }
+    }
+
+    fn shadow(pods_a_minute: Option<u32>) -> Policy {
+        let rate = |count| RatePolicy {
+            amount: Amount::Pods(count),
+            period_seconds: 60,
+        };
+        Policy {
+            mode: Mode::Shadow,
+            scale_out: ScalingRules {
+                select: pods_a_minute.map(|_| SelectPolicy::Max),
+                policies: pods_a_minute.map(rate).into_iter().collect(),
+                ..ScalingRules::SCALE_OUT
+            },
+            ..policy(1, 100, None)
+        }
+    }
+
+    /// The counts that somebody else sets, one a minute or faster, and what is decided each time.
+    fn watch(policy: &Policy, backlog: u64, counts: &[(i64, u32)]) -> Vec<Decision> {
+        let mut state = None;
+        let mut decisions = Vec::new();
+        for (seconds, count) in counts {
+            let observation = seen(*count, &[visible(backlog)]);
+            let decision = decide(policy, &observation, state.as_ref(), at(*seconds));
+            state = Some(decision.state.clone());
+            decisions.push(decision);
+        }
+        decisions
+    }
+
+    #[test]
+    fn in_shadow_mode_nothing_is_pending_foreign_or_contested() {
+        let counts = [3, 9, 4, 8, 5, 7, 2, 6];
+        let counts: Vec<(i64, u32)> = (0..).step_by(30).zip(counts).collect();
+        for decision in watch(&shadow(None), 200, &counts) {
+            assert!(!decision.contested);
+            assert_eq!((decision.to, decision.reason), (20, Reason::QueueDepth));
+            assert_eq!(decision.state.pending, None);
+            assert_eq!(decision.state.foreign_writes, []);
+            assert_eq!(decision.state.last_written, Some(decision.from));
+        }
+    }
+
+    #[test]
+    fn in_shadow_mode_what_happened_counts_against_the_rates() {
+        let decisions = watch(
+            &shadow(Some(5)),
+            500,
+            &[(0, 10), (20, 13), (40, 13), (81, 13)],
+        );
+        let to: Vec<u32> = decisions.iter().map(|decision| decision.to).collect();
+        // Three of the five were used up by somebody else, until a minute has gone by.
+        assert_eq!(to, [15, 15, 15, 18]);
+        let event = event(20, 10, 13);
+        assert_eq!(decisions[3].state.events, [event]);
+        // Nothing changed, so there is nothing to write.
+        assert_eq!(decisions[1].state, decisions[2].state);
+    }
+
+    #[test]
+    fn a_live_memory_is_put_right_in_shadow_mode() {
+        let mut memory = State::new(at(0));
+        memory.pending = Some(event(0, 2, 7));
+        memory.foreign_writes = vec![at(0); 3];
+        follow(&mut memory, 4, at(60));
+        assert_eq!((memory.pending, memory.last_written), (None, Some(4)));
+        assert_eq!((memory.foreign_writes, memory.events), (vec![], vec![]));
     }
 }

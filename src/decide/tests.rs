@@ -10,7 +10,7 @@ use crate::policy::{
 use crate::state::WindowEntry;
 
 /// Seconds after an arbitrary beginning.
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
@@ -33,6 +33,7 @@ fn trigger(per_replica: u32, activation: u64) -> Trigger {
 pub(super) fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
     Policy {
         workload: "worker".into(),
+        mode: Mode::Live,
         bounds: ReplicaBounds::new(min, NonZeroU32::new(max).unwrap(), idle).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
@@ -46,7 +47,7 @@ pub(super) fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
     }
 }
 
-fn visible(messages: u64) -> Reading {
+pub(super) fn visible(messages: u64) -> Reading {
     Reading::Queue(QueueDepth {
         visible: messages,
         ..QueueDepth::default()
@@ -59,7 +60,7 @@ fn failed() -> Reading {
     }
 }
 
-fn seen(replicas: u32, readings: &[Reading]) -> Observation {
+pub(super) fn seen(replicas: u32, readings: &[Reading]) -> Observation {
     Observation {
         workload: Workload {
             replicas,

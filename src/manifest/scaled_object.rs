@@ -11,7 +11,7 @@ use super::workload::{WorkloadRef, read_workload};
 use super::{Target, TargetId};
 use crate::document::{Node, Value, quoted};
 use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
-use crate::policy::{Fallback, FallbackBehavior, Pause, Policy, ReplicaBounds, Trigger};
+use crate::policy::{Fallback, FallbackBehavior, Mode, Pause, Policy, ReplicaBounds, Trigger};
 
 /// Seconds between polls unless `pollingInterval` is set: KEDA's default.
 const DEFAULT_POLLING_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
@@ -23,16 +23,19 @@ const DEFAULT_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 const SLOW_POLLING_SECONDS: u32 = 60;
 
 /// The annotation keys that mean something here, ours and KEDA's.
-const ANNOTATIONS: [&str; 6] = [
+const ANNOTATIONS: [&str; 7] = [
     "autoscaling.keda.sh/paused",
     "autoscaling.keda.sh/paused-replicas",
     "autoscaling.keda.sh/paused-scale-in",
     "autoscaling.keda.sh/paused-scale-out",
     "autoscaling.keda.sh/force-activation",
     CLUSTER,
+    MODE,
 ];
 /// Picks a cluster of `OUTRIGGER_CLUSTERS`.
 pub(super) const CLUSTER: &str = "outrigger.dev/cluster";
+/// `live` or `shadow`: whether decisions are carried out.
+pub(super) const MODE: &str = "outrigger.dev/mode";
 
 /// Reads a ScaledObject. The id is known as soon as it has a name; the target only without errors.
 pub fn read_scaled_object(
@@ -64,6 +67,7 @@ pub fn read_scaled_object(
     let Some(Metadata {
         id,
         cluster,
+        mode,
         created,
         pause,
         force_activation,
@@ -92,6 +96,7 @@ pub fn read_scaled_object(
             } = spec;
             let policy = Policy {
                 workload: workload.name.clone(),
+                mode,
                 bounds,
                 cooldown_seconds,
                 initial_cooldown_seconds,
@@ -118,6 +123,7 @@ pub fn read_scaled_object(
 struct Metadata {
     id: TargetId,
     cluster: Option<String>,
+    mode: Mode,
     created: Option<jiff::Timestamp>,
     pause: Pause,
     force_activation: bool,
@@ -151,6 +157,7 @@ fn read_metadata(
     let mut pause = Pause::default();
     let mut force_activation = false;
     let mut cluster = None;
+    let mut mode = Mode::default();
     let mut kept = Map::new();
     for key in ANNOTATIONS {
         let Some(value) = annotations.and_then(|annotations| annotations.get(key)) else {
@@ -167,6 +174,9 @@ fn read_metadata(
             "autoscaling.keda.sh/paused-scale-in" => pause.scale_in = is_set(value),
             "autoscaling.keda.sh/paused-scale-out" => pause.scale_out = is_set(value),
             "autoscaling.keda.sh/force-activation" => force_activation = is_set(value),
+            MODE => {
+                mode = fields::one_of(value, &path, &Mode::NAMES, problems).unwrap_or_default();
+            }
             _ => cluster = fields::text(value, &path, problems),
         }
     }
@@ -188,6 +198,7 @@ fn read_metadata(
     Some(Metadata {
         id,
         cluster,
+        mode,
         created,
         pause,
         force_activation,
@@ -208,7 +219,7 @@ fn refuse_unknown_annotations(annotations: Option<&Node>, problems: &mut Problem
         if key.starts_with("outrigger.dev/") {
             let message = format!(
                 "not supported by this version{}",
-                suggestion(key, &[CLUSTER])
+                suggestion(key, &[CLUSTER, MODE])
             );
             problems.error(node.position, &path, message);
         } else if key.starts_with("autoscaling.keda.sh/") {

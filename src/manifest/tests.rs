@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Identity, Queue, QueueAddress, SqsTrigger, Trigger};
+use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 
 /// The manifest that a KEDA user has today.
 const WORKER: &str = "\
@@ -504,10 +504,35 @@ fn unknown_annotations_are_told() {
             1,
         )
     };
-    assert!(
-        error(&with("outrigger.dev/mode: shadow"))
-            .contains("metadata.annotations[outrigger.dev/mode]: not supported by this version")
-    );
+    for (annotation, expected) in [
+        (
+            "outrigger.dev/mod: shadow",
+            "[outrigger.dev/mod]: not supported by this version, did you mean `outrigger.dev/mode`?",
+        ),
+        (
+            "outrigger.dev/interval: '5'",
+            "[outrigger.dev/interval]: not supported by this version, allowed: outrigger.dev/cluster, outrigger.dev/mode",
+        ),
+        (
+            "outrigger.dev/mode: shadows",
+            "[outrigger.dev/mode]: found `shadows`, did you mean `shadow`?",
+        ),
+        (
+            "outrigger.dev/mode: off",
+            "[outrigger.dev/mode]: found `off`, allowed: live, shadow",
+        ),
+        (
+            "outrigger.dev/mode: ''",
+            "[outrigger.dev/mode]: found ``, allowed: live, shadow",
+        ),
+        (
+            "outrigger.dev/mode: [x]",
+            "[outrigger.dev/mode]: found a list",
+        ),
+    ] {
+        let found = error(&with(annotation));
+        assert!(found.contains(expected), "{annotation}: {found}");
+    }
     let configuration = read_text(&with("autoscaling.keda.sh/pause: 'true'"));
     assert_eq!(configuration.targets.len(), 1);
     assert!(
@@ -519,6 +544,52 @@ fn unknown_annotations_are_told() {
     );
     assert_eq!(
         read_text(&with("meta.helm.sh/release-name: x")).findings,
+        []
+    );
+}
+
+#[test]
+fn the_mode_is_the_annotations_or_else_the_environments() {
+    let with = |annotation: &str| {
+        let text = object("", GOOD_METADATA);
+        match annotation {
+            "" => text,
+            mode => text.replacen(
+                "{name: worker}",
+                &format!("{{name: worker, annotations: {{outrigger.dev/mode: {mode}}}}}"),
+                1,
+            ),
+        }
+    };
+    for (annotation, default, expected) in [
+        ("", Mode::Live, Mode::Live),
+        ("", Mode::Shadow, Mode::Shadow),
+        ("live", Mode::Live, Mode::Live),
+        ("live", Mode::Shadow, Mode::Live),
+        ("shadow", Mode::Live, Mode::Shadow),
+        ("shadow", Mode::Shadow, Mode::Shadow),
+    ] {
+        let configuration = read_text(&with(annotation)).with_default_mode(default);
+        let target = &configuration.targets[0];
+        assert_eq!(target.policy.mode, expected, "{annotation} {default:?}");
+        let key = match expected {
+            Mode::Live => "deployment.worker",
+            Mode::Shadow => "shadow.deployment.worker",
+        };
+        assert_eq!(target.state_key(), key);
+        // The manifest of a record says it alone.
+        let again = read_text(&target.manifest.to_string());
+        assert_eq!(again.targets[0].policy, target.policy);
+        let annotations = &target.manifest["metadata"]["annotations"];
+        assert_eq!(
+            annotations.is_null(),
+            annotation.is_empty() && default == Mode::Live
+        );
+    }
+    // Beside its live twin a shadow target would still be a second one for one workload.
+    let twin = with("shadow").replacen("{name: worker,", "{name: twin,", 1);
+    assert_eq!(
+        read_text(&format!("{}---\n{twin}", with("live"))).targets,
         []
     );
 }

@@ -7,8 +7,6 @@ use crate::fields::{self, Fields, Problems, is_dns_subdomain, is_near, suggestio
 
 /// The longest key of a ConfigMap.
 const MAX_KEY: usize = 253;
-/// Room in front of a key for `shadow.`, so that every target may be switched to shadow mode and back.
-const KEY_PREFIX: usize = "shadow.".len();
 
 /// `spec.scaleTargetRef`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +22,12 @@ impl WorkloadRef {
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}.{}", self.kind.kind().to_lowercase(), self.name)
+    }
+
+    /// `shadow.<kind>.<name>`: the key of the workload's state in shadow mode.
+    #[must_use]
+    pub fn shadow_key(&self) -> String {
+        format!("shadow.{}", self.key())
     }
 }
 
@@ -228,7 +232,8 @@ pub(super) fn read_workload(node: &Node, problems: &mut Problems) -> Option<Work
         kind: found,
         name: name?,
     };
-    let key_length = KEY_PREFIX + workload.key().len();
+    // Every target may be put into shadow mode.
+    let key_length = workload.shadow_key().len();
     if key_length > MAX_KEY {
         let message = format!(
             "found a name of {} characters, allowed: {}, since a key of the ConfigMap holds the kind too, and {MAX_KEY} at most",

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::*;
 use crate::decide::{Reason, Workload};
 use crate::manifest::{Configuration, Context, read};
+use crate::ports::Change;
 
 /// Servers in memory, with faults by name.
 #[derive(Default)]
@@ -57,6 +58,13 @@ impl Servers {
 
     fn replicas(&self, name: &str) -> u32 {
         self.workloads.borrow()[name].1
+    }
+
+    /// Somebody else sets a count.
+    fn set_replicas(&self, name: &str, replicas: u32) {
+        self.workloads
+            .borrow_mut()
+            .insert(name.to_owned(), ("uid".into(), replicas));
     }
 
     fn state(&self, name: &str) -> Option<State> {
@@ -143,6 +151,25 @@ impl Memories for Servers {
         old: Option<&str>,
         new: &str,
     ) -> Result<(), Fault> {
+        self.swap(namespace, key, old, new).await
+    }
+}
+
+impl ShadowMemories for Servers {
+    async fn store_shadow(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
+        let key = place.workload.shadow_key();
+        self.swap(&place.namespace, &key, old, new).await
+    }
+}
+
+impl Servers {
+    async fn swap(
+        &self,
+        namespace: &Namespace,
+        key: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> Result<(), Fault> {
         self.call(format!("store {key}")).await?;
         let mut memories = self.memories.borrow_mut();
         let keys = memories.get_mut(&namespace.name).unwrap();
@@ -192,6 +219,7 @@ async fn pass_at<'t>(
         workloads: servers,
         scaler: servers,
         memories: servers,
+        shadow_memories: servers,
     };
     let targets: Vec<&Target> = configuration.targets.iter().collect();
     let deadline = deadline.map(|left| Instant::now() + left);
@@ -556,6 +584,128 @@ async fn a_dry_run_writes_nothing_at_all() {
             .iter()
             .any(|call| call.starts_with("store") || call.starts_with("scale"))
     );
+}
+
+/// Targets of which those named `shadow-…` are in shadow mode.
+fn mixed(names: &[&str]) -> Configuration {
+    let objects = names.iter().map(|name| {
+        let object = object(name, name);
+        let annotated = format!("{{name: {name}, annotations: {{outrigger.dev/mode: shadow}}}}");
+        if name.starts_with("shadow-") {
+            object.replacen(&format!("{{name: {name}}}"), &annotated, 1)
+        } else {
+            object
+        }
+    });
+    let text = objects.collect::<Vec<_>>().join("---\n");
+    let context = Context {
+        file: "test.yaml",
+        namespace: "default",
+        clusters: &[],
+    };
+    let configuration = read(text.as_bytes(), context);
+    assert_eq!(configuration.findings, []);
+    configuration
+}
+
+#[tokio::test]
+async fn a_shadow_target_is_never_scaled_and_remembered_apart() {
+    let (servers, configuration) = (
+        Servers::new(&[("live", 63, 2), ("shadow-a", 63, 2)]),
+        mixed(&["live", "shadow-a"]),
+    );
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::Scaled, false), (Effect::Shadow, false)]
+    );
+    assert_eq!(outcomes[1].decided.as_ref().unwrap().decision.to, 7);
+    let written = |servers: &Servers| -> Vec<String> {
+        let calls = servers.calls().into_iter();
+        calls
+            .filter(|call| !call.starts_with("read") && !call.starts_with("depth"))
+            .collect()
+    };
+    assert_eq!(
+        written(&servers),
+        [
+            "load default",
+            "store rollout.live",
+            "store shadow.rollout.shadow-a",
+            "scale live 2 7"
+        ]
+    );
+    // While nothing changes there is nothing to write, however much the two differ.
+    for seconds in [60, 120, 7200] {
+        let outcomes = pass(&servers, &configuration, seconds).await;
+        assert_eq!(outcomes[1].effect, Effect::Shadow);
+        let stored = written(&servers).into_iter();
+        let stored: Vec<String> = stored.filter(|call| call.contains("shadow")).collect();
+        assert_eq!(stored, [] as [String; 0], "{seconds}");
+    }
+    // Somebody else scales, again and again, and that is nothing to complain about.
+    for (step, replicas) in (0..).zip([7, 3, 9, 4, 12, 7]) {
+        servers.set_replicas("shadow-a", replicas);
+        let outcomes = pass(&servers, &configuration, 10_000 + step * 60).await;
+        assert!(!outcomes[1].is_failed());
+        let decision = &outcomes[1].decided.as_ref().unwrap().decision;
+        assert_eq!(decision.from, replicas);
+        assert!(!decision.contested && decision.state.pending.is_none());
+        assert_eq!(outcomes[1].effect == Effect::Held, decision.to == replicas);
+        assert_eq!(servers.replicas("shadow-a"), replicas);
+    }
+    let keys: Vec<String> = servers.memories.borrow()["default"]
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(keys, ["rollout.live", "shadow.rollout.shadow-a"]);
+}
+
+#[tokio::test]
+async fn a_shadow_target_fails_stops_and_loses_races_as_others_do() {
+    let names = ["shadow-a", "shadow-b"];
+    let (servers, configuration) = (
+        Servers::new(&[("shadow-a", 63, 2), ("shadow-b", 63, 2)]),
+        mixed(&names),
+    );
+    let dry = pass_at(&servers, &configuration, 0, None, true).await;
+    assert_eq!(
+        effects(&dry),
+        [(Effect::DryRun, false), (Effect::DryRun, false)]
+    );
+    assert!(!servers.calls().iter().any(|call| call.starts_with("store")));
+    // The emergency stop names the workload, as for live targets.
+    let stop = |text: &str| {
+        let mut memories = servers.memories.borrow_mut();
+        let keys = memories.get_mut("default").unwrap();
+        keys.insert("pause".into(), text.into());
+    };
+    stop("rollout.shadow-b");
+    servers.fail(
+        "store shadow.rollout.shadow-a",
+        Fault::lost_race("another copy"),
+    );
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(
+        effects(&outcomes),
+        [(Effect::LostRace, false), (Effect::Held, false)]
+    );
+    let reason = outcomes[1].decided.as_ref().unwrap().decision.reason;
+    assert_eq!(reason, Reason::Stopped);
+    // Without memory nothing scales in, so shadow mode does not pretend to.
+    servers.fail(
+        "store shadow.rollout.shadow-a",
+        Fault::failed("Forbidden", "no"),
+    );
+    for (replicas, effect) in [(2, Effect::Shadow), (40, Effect::NotDone)] {
+        servers.set_replicas("shadow-a", replicas);
+        let outcomes = pass(&servers, &configuration, 60).await;
+        assert_eq!(
+            (outcomes[0].effect, outcomes[0].is_failed()),
+            (effect, true)
+        );
+    }
+    assert!(!servers.calls().iter().any(|call| call.starts_with("scale")));
 }
 
 #[tokio::test]

@@ -44,7 +44,11 @@ impl<'t> Tally<'t> {
                 Effect::Scaled if outcome.is_scale_in() => self.scaled_in += 1,
                 Effect::Scaled => self.scaled_out += 1,
                 Effect::LostRace => self.lost_races += 1,
-                Effect::Held | Effect::DryRun | Effect::NotReached | Effect::NotDone => {}
+                Effect::Held
+                | Effect::DryRun
+                | Effect::Shadow
+                | Effect::NotReached
+                | Effect::NotDone => {}
             }
             match self.targets.get_mut(place) {
                 Some(polled) => polled.add(outcome),
@@ -139,7 +143,10 @@ pub(super) struct Totals {
 }
 
 fn is_hold(outcome: &Outcome<'_>) -> bool {
-    matches!(outcome.effect, Effect::Held | Effect::DryRun)
+    matches!(
+        outcome.effect,
+        Effect::Held | Effect::DryRun | Effect::Shadow
+    )
 }
 
 fn reason(outcome: &Outcome<'_>) -> Option<Reason> {
@@ -213,11 +220,15 @@ mod tests {
 
     #[test]
     fn the_last_that_was_more_than_a_hold_is_told() {
-        use Effect::{Held, LostRace, Scaled};
+        use Effect::{Held, LostRace, Scaled, Shadow};
         check(&[Held, Held], Held, 1);
         check(&[Scaled, Held], Scaled, 0);
         check(&[Held, LostRace, Scaled, Held], Scaled, 0);
         check(&[Scaled, LostRace], LostRace, 0);
+        // In shadow mode nothing was done, so the last word counts.
+        check(&[Held, Shadow], Shadow, 1);
+        check(&[Shadow, Held], Held, 1);
+        check(&[Shadow, LostRace, Shadow], LostRace, 0);
     }
 
     #[test]

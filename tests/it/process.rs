@@ -5,6 +5,7 @@ mod events;
 mod log;
 mod passes;
 mod refused;
+mod shadow;
 mod ticks;
 mod trouble;
 

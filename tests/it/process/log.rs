@@ -12,7 +12,7 @@ use crate::support::{WORKER, sandbox, scaled_object};
 
 /// Fails unless the record of a line gives its decision again, byte for byte.
 #[track_caller]
-fn replays(line: &Json) {
+pub(super) fn replays(line: &Json) {
     let record = Record::parse(line.to_string().as_bytes());
     let decision = record.unwrap_or_else(|problems| panic!("{problems:?}: {line}"));
     let again = decision_json(&decision.decide()).to_string();

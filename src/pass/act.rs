@@ -1,0 +1,163 @@
+//! What is done about a decision, with a hand for live targets and one for shadow targets.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::{Calls, Decided, Effect};
+use crate::manifest::Target;
+use crate::ports::{Change, Fault, FaultKind, Memories, Place, Scaler, Seen, ShadowMemories};
+
+/// What writes.
+pub(super) trait Hand {
+    /// Replaces what is remembered of a target.
+    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault>;
+
+    /// Changes the count, or does what this hand does instead.
+    async fn scale(&self, place: &Place, change: &Change) -> Result<Effect, Fault>;
+}
+
+/// Writes memory and counts.
+pub(super) struct Live<'w, C, M> {
+    pub(super) scaler: &'w C,
+    pub(super) memories: &'w M,
+}
+
+impl<C: Scaler, M: Memories> Hand for Live<'_, C, M> {
+    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
+        let key = place.workload.key();
+        self.memories.store(&place.namespace, &key, old, new).await
+    }
+
+    async fn scale(&self, place: &Place, change: &Change) -> Result<Effect, Fault> {
+        self.scaler.scale(place, change).await?;
+        Ok(Effect::Scaled)
+    }
+}
+
+/// Writes the memory of shadow targets, and has nothing that could write a count.
+pub(super) struct Shadow<'w, S> {
+    pub(super) memories: &'w S,
+}
+
+impl<S: ShadowMemories> Hand for Shadow<'_, S> {
+    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
+        self.memories.store_shadow(place, old, new).await
+    }
+
+    async fn scale(&self, _: &Place, _: &Change) -> Result<Effect, Fault> {
+        Ok(Effect::Shadow)
+    }
+}
+
+/// A decision to carry out.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) target: &'a Target,
+    pub(super) place: &'a Place,
+    pub(super) seen: &'a Seen,
+    pub(super) decided: &'a Decided,
+    /// Write nothing at all.
+    pub(super) dry_run: bool,
+}
+
+/// What is kept for one target.
+#[derive(Clone, Copy)]
+pub(super) struct Remembered<'a> {
+    /// The turns at its ConfigMap.
+    pub(super) writes: &'a Semaphore,
+    /// The text of its key.
+    pub(super) old: Option<&'a str>,
+    /// Whether that text already says what the decision wants remembered.
+    pub(super) is_current: bool,
+}
+
+/// A hand, and the turns and the time for its calls.
+pub(super) struct Act<'a, H> {
+    pub(super) hand: &'a H,
+    pub(super) calls: &'a Calls,
+}
+
+impl<H: Hand> Act<'_, H> {
+    /// State first, then the count: a scale event that did not happen only makes the next pass more careful,
+    /// a count without its event would let it go too far.
+    pub(super) async fn run(
+        &self,
+        task: Task<'_>,
+        remembered: Option<Remembered<'_>>,
+        faults: &mut Vec<Fault>,
+    ) -> Effect {
+        let decision = &task.decided.decision;
+        if task.dry_run {
+            return if decision.is_scale() {
+                Effect::DryRun
+            } else {
+                Effect::Held
+            };
+        }
+        let mut is_remembered = remembered.is_some();
+        if let Some(remembered) = remembered.filter(|remembered| !remembered.is_current) {
+            match self.remember(task, remembered).await {
+                Ok(()) => {}
+                Err(fault) if fault.kind == FaultKind::LostRace => return Effect::LostRace,
+                Err(fault) => {
+                    faults.push(fault);
+                    is_remembered = false;
+                }
+            }
+        }
+        if !decision.is_scale() {
+            return Effect::Held;
+        }
+        // What is not remembered must not scale in: the next pass would not know, and scale-in is never urgent.
+        if !is_remembered && decision.to < decision.from {
+            return Effect::NotDone;
+        }
+        match self.scale(task).await {
+            Ok(effect) => effect,
+            Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
+            Err(fault) => {
+                faults.push(fault);
+                Effect::NotDone
+            }
+        }
+    }
+
+    async fn remember(&self, task: Task<'_>, remembered: Remembered<'_>) -> Result<(), Fault> {
+        let Task {
+            target,
+            place,
+            decided,
+            ..
+        } = task;
+        let new = decided.decision.state.to_json().to_string();
+        let what = format!("remembering target `{}`", target.id);
+        let _permit = remembered.writes.acquire().await.ok();
+        let store = || self.hand.remember(place, remembered.old, &new);
+        let turns = self.calls.to(&place.namespace.cluster);
+        self.calls
+            .bounded(turns, Duration::ZERO, &what, store)
+            .await
+    }
+
+    async fn scale(&self, task: Task<'_>) -> Result<Effect, Fault> {
+        let Task {
+            target,
+            place,
+            seen,
+            decided,
+            ..
+        } = task;
+        let change = Change {
+            uid: seen.uid.clone(),
+            from: decided.decision.from,
+            to: decided.decision.to,
+        };
+        let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
+        let scale = || self.hand.scale(place, &change);
+        let turns = self.calls.to(&place.namespace.cluster);
+        self.calls
+            .bounded(turns, Duration::ZERO, &what, scale)
+            .await
+    }
+}
