@@ -22,6 +22,7 @@ mod controller;
 mod failure;
 mod login;
 mod managed_fields;
+mod page;
 mod patch;
 pub(super) mod rbac;
 mod resource;

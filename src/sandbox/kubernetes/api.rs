@@ -10,6 +10,7 @@ use super::super::lock;
 use super::super::server::{self, Reply, Response};
 use super::failure::Failure;
 use super::login::{self, User};
+use super::page::Page;
 use super::rbac::{self, Wish};
 use super::resource::{self, Resource, Target};
 use super::store::{Change, Place, Writer};
@@ -114,7 +115,10 @@ fn route(
     let Some(name) = target.name.as_deref() else {
         return match (request.method(), target.namespace.as_deref()) {
             (&Method::GET, _) if options.watch => Err(method_not_allowed()),
-            (&Method::GET, namespace) => Ok((200, store.list(resource, namespace))),
+            (&Method::GET, namespace) => {
+                let page = Page::read(options.limit.as_deref(), options.token.as_deref())?;
+                Ok((200, store.list(resource, namespace, &page)))
+            }
             (&Method::POST, Some(namespace)) => {
                 let manifest = manifest(request)?;
                 let name = created_name(&manifest);
@@ -165,6 +169,9 @@ struct Options {
     manager: String,
     dry_run: bool,
     watch: bool,
+    limit: Option<String>,
+    /// `continue`.
+    token: Option<String>,
 }
 
 impl Options {
@@ -184,6 +191,8 @@ impl Options {
             manager: option("fieldManager").unwrap_or_else(|| default.to_owned()),
             dry_run: option("dryRun").is_some_and(|dry_run| dry_run == "All"),
             watch: option("watch").is_some_and(|watch| watch == "1" || watch == "true"),
+            limit: option("limit"),
+            token: option("continue"),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::super::encoding::rfc3339;
 use super::controller;
 use super::failure::Failure;
 use super::managed_fields;
+use super::page::Page;
 use super::patch::{self, PatchError};
 use super::resource::{CONFIG_MAPS, Resource};
 
@@ -91,24 +92,40 @@ impl Store {
             .unwrap_or_default()
     }
 
-    pub(super) fn list(&self, resource: &'static Resource, namespace: Option<&str>) -> Value {
+    pub(super) fn list(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        page: &Page,
+    ) -> Value {
         let first = (
             resource.plural,
             namespace.unwrap_or_default().to_owned(),
             String::new(),
         );
-        let items: Vec<&Value> = self
+        let matching = self
             .objects
             .range(first..)
             .take_while(|((plural, in_namespace, _), _)| {
                 *plural == resource.plural && namespace.is_none_or(|wanted| wanted == in_namespace)
             })
-            .map(|(_, stored)| &stored.object)
-            .collect();
+            .filter(|((_, namespace, name), _)| page.is_after(namespace, name));
+        let mut matching: Vec<(&Key, &Stored)> = matching.collect();
+        let left = matching.split_off(page.size(matching.len())).len();
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if let (true, Some(((_, namespace, name), _))) = (left > 0, matching.last()) {
+            set(
+                &mut metadata,
+                "continue",
+                json!(Page::token(namespace, name)),
+            );
+            set(&mut metadata, "remainingItemCount", json!(left));
+        }
+        let items: Vec<&Value> = matching.iter().map(|(_, stored)| &stored.object).collect();
         json!({
             "kind": format!("{}List", resource.kind),
             "apiVersion": resource.api_version(),
-            "metadata": {"resourceVersion": self.revision.to_string()},
+            "metadata": metadata,
             "items": items,
         })
     }

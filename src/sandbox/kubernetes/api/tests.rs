@@ -106,6 +106,36 @@ fn what_is_not_served_is_not_found_only_to_those_who_may_look() {
 }
 
 #[test]
+fn a_list_comes_in_pages() {
+    let cluster = cluster(ROLE);
+    for name in ["a", "b", "c", "d", "e"] {
+        cluster.create_rollout("default", name, Some(1));
+        cluster.create_rollout("other", name, Some(1));
+    }
+    let page = |query: &str| {
+        let path = format!("{DEFAULT}?{query}");
+        let (status, body) = ask(&cluster, "system:masters", "GET", &path, "");
+        assert_eq!(status, 200, "{body}");
+        let items = body["items"].as_array().unwrap().iter();
+        let names: Vec<Value> = items.map(|item| item["metadata"]["name"].clone()).collect();
+        let next = body["metadata"]["continue"].as_str().map(str::to_owned);
+        (names, next)
+    };
+    let (names, next) = page("limit=2");
+    assert_eq!(names, ["a", "b"]);
+    let (names, next) = page(&format!("limit=2&continue={}", next.unwrap()));
+    assert_eq!(names, ["c", "d"]);
+    let (names, next) = page(&format!("limit=2&continue={}", next.unwrap()));
+    assert_eq!((names, next), (vec![json!("e")], None));
+    assert_eq!(page("limit=5").1, None);
+    assert_eq!(page("limit=0").0.len(), 5);
+    for wrong in ["limit=two", "continue=%21"] {
+        let path = format!("{DEFAULT}?{wrong}");
+        assert_eq!(ask(&cluster, "system:masters", "GET", &path, "").0, 400);
+    }
+}
+
+#[test]
 fn the_field_manager_is_the_one_given_or_the_user_agent() {
     let cluster = cluster(ROLE);
     cluster.create_rollout("default", "worker", Some(1));

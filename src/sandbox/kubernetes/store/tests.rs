@@ -283,7 +283,7 @@ fn lists_are_by_namespace_or_whole() {
         .create(elsewhere, json!({"spec": {}}), Timestamp::UNIX_EPOCH)
         .unwrap();
     let count = |namespace| {
-        store.list(&ROLLOUTS, namespace)["items"]
+        store.list(&ROLLOUTS, namespace, &Page::default())["items"]
             .as_array()
             .unwrap()
             .len()
@@ -292,7 +292,10 @@ fn lists_are_by_namespace_or_whole() {
         (count(Some("default")), count(Some("nobody")), count(None)),
         (1, 0, 2)
     );
-    assert_eq!(store.list(&DEPLOYMENTS, None)["kind"], "DeploymentList");
+    assert_eq!(
+        store.list(&DEPLOYMENTS, None, &Page::default())["kind"],
+        "DeploymentList"
+    );
     refused(
         store.create(elsewhere, json!({}), Timestamp::UNIX_EPOCH),
         409,
