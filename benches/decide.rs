@@ -119,6 +119,7 @@ fn policy() -> Policy {
     Policy {
         workload: "worker".to_owned(),
         mode: outrigger::policy::Mode::Live,
+        namespace: "default".to_owned(),
         bounds: ReplicaBounds::new(0, NonZeroU32::new(400).unwrap(), None).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
@@ -160,6 +161,7 @@ fn observation(replicas: u32, visible: u64) -> Observation {
         },
         readings: vec![Reading::Queue(depth)],
         stop: Stop::default(),
+        conflicts: Vec::new(),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Requests {
     pub(crate) memory_reads: usize,
     pub(crate) memory_writes: usize,
     pub(crate) scale_writes: usize,
+    /// Of autoscalers and ScaledObjects, before a count is changed.
+    pub(crate) owner_lists: usize,
     /// Such as `DescribeCluster`.
     pub(crate) others: usize,
     /// Answered with anything but success.
@@ -152,6 +154,13 @@ spec:
                 }
                 Service::Kubernetes if is_patch && path.ends_with("/scale") => {
                     &mut requests.scale_writes
+                }
+                Service::Kubernetes
+                    if is_get
+                        && (path.ends_with("/horizontalpodautoscalers")
+                            || path.ends_with("/scaledobjects")) =>
+                {
+                    &mut requests.owner_lists
                 }
                 Service::Sqs | Service::Eks | Service::Kubernetes => &mut requests.others,
             };

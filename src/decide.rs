@@ -8,11 +8,13 @@ mod contest;
 mod demand;
 mod explain;
 mod limit;
+mod owner;
 mod reason;
 mod window;
 
 use jiff::Timestamp;
 
+use crate::owners::Conflict;
 use crate::policy::{Mode, Policy};
 use crate::state::{ScaleEvent, State};
 
@@ -38,6 +40,8 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// What people have stopped in the ConfigMap.
     pub stop: Stop,
+    /// Who else owns the workload; empty when nothing was found or nobody looked.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// The emergency stop of one target.
@@ -125,6 +129,14 @@ impl Decision {
     pub fn is_scale(&self) -> bool {
         self.from != self.to
     }
+
+    /// Whether other owners must be looked for before this decision counts: it changes the count, somebody keeps changing it,
+    /// or it takes an owner that was there in the state `before` to be gone.
+    #[must_use]
+    pub fn depends_on_owners(&self, before: Option<&State>) -> bool {
+        let was_owned = before.is_some_and(|state| state.other_owner);
+        self.is_scale() || self.contested || (was_owned && !self.state.other_owner)
+    }
 }
 
 /// The count so far, and how it came about.
@@ -175,34 +187,50 @@ pub fn decide(
     };
     let stop = observation.stop;
     let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
+    // In shadow mode others are expected to scale.
+    let conflicts = match policy.mode {
+        Mode::Live => observation.conflicts.as_slice(),
+        Mode::Shadow => &[],
+    };
+    let is_owned = owner::is_owned(conflicts);
+    let was_owned = memory.other_owner;
+    let is_explained = is_paused || is_owned || was_owned;
     match policy.mode {
-        Mode::Live => contest::settle(&mut memory, current, is_paused, now),
+        Mode::Live => contest::settle(&mut memory, current, is_explained, now),
         Mode::Shadow => contest::follow(&mut memory, current, now),
     }
+    owner::remember(&mut memory, conflicts, is_paused);
+    warnings.extend(owner::warnings(policy, conflicts));
 
-    let (demand, running) = if is_paused {
+    let (demand, running) = if is_owned || is_paused {
         activity::forget(&mut memory);
         remember_scale_in(&mut memory, policy, current, now);
         memory.out_window.clear();
         let demand = Demand::of(policy, &observation.readings, &memory, current);
-        let running = match policy.pause.replicas {
+        let mut running = match policy.pause.replicas {
+            _ if is_owned => Running::new(current, Reason::OtherOwner),
             _ if stop.all => Running::new(current, Reason::Stopped),
             Some(count) => Running::new(count, Reason::PausedReplicas),
             None => Running::new(current, Reason::Paused),
         };
+        owner::limit(&mut running, conflicts, current);
         (demand, running)
     } else {
         demand::count_failures(policy, &observation.readings, &mut memory);
         let demand = Demand::of(policy, &observation.readings, &memory, current);
         activity::remember(&mut memory, &demand, now);
+        let (mut running, mut range) = wanted(policy, &demand, current);
+        if was_owned {
+            owner::keep(&mut memory, range.as_mut(), current);
+        }
         let rest = activity::rest(policy, &demand, &memory, current, now);
-        let (mut running, range) = wanted(policy, &demand, current);
         stabilize(&mut running, range, policy, &memory, current, now);
         limit_rate(&mut running, policy, &memory, current, now);
         remember_wanted(&mut memory, policy, range, current, now);
         to_rest(&mut running, policy, rest, &memory, current, now);
         within_bounds(&mut running, policy, &demand, &memory, current);
         contest::limit(&mut running, &memory, current, now);
+        owner::limit(&mut running, conflicts, current);
         within_pause(&mut running, policy, stop, current);
         rollout_gate(&mut running, policy, observation.workload.rollout, current);
         (demand, running)
@@ -216,7 +244,7 @@ pub fn decide(
             to: running.count,
         });
     }
-    let explanation = explain::explain(policy, &demand, &memory, &running, current, now);
+    let explanation = explain::explain(policy, observation, &demand, &memory, &running, now);
     let Running {
         count: to,
         reason,

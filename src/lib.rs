@@ -28,6 +28,7 @@ pub mod fields;
 pub mod lambda;
 pub mod log;
 pub mod manifest;
+pub mod owners;
 pub mod pass;
 pub mod policy;
 pub mod ports;

@@ -1,7 +1,8 @@
 //! One pass over the selected targets: observe, decide, act. The only caller of the ports.
 //!
 //! All targets run at the same time; the calls to each kind of server are bounded, not the targets, so that a slow
-//! queue holds up nobody else. Each queue and each namespace's memory is read once, however many targets share it.
+//! queue holds up nobody else. Each queue and each namespace's memory is read once, however many targets share it, and so
+//! are a namespace's other owners, but only once a target is about to change its count.
 
 mod act;
 
@@ -10,7 +11,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join_all, join3};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join_all, join3};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::decide::{Decision, Observation, QueueDepth, Reading, decide};
 use crate::manifest::Target;
+use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
 use crate::policy::{Mode, Queue, Trigger};
 use crate::ports::{
     Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories, Workloads,
@@ -86,6 +88,22 @@ pub struct Decided {
     pub state: Option<State>,
     /// The decision.
     pub decision: Decision,
+}
+
+impl Decided {
+    fn from(
+        target: &Target,
+        observation: Observation,
+        state: Option<State>,
+        now: Timestamp,
+    ) -> Self {
+        let decision = decide(&target.policy, &observation, state.as_ref(), now);
+        Self {
+            observation,
+            state,
+            decision,
+        }
+    }
 }
 
 /// What a pass did for a target.
@@ -161,6 +179,13 @@ type SharedRead<'a, T> = Shared<LocalBoxFuture<'a, Result<T, Fault>>>;
 struct SharedReads<'a> {
     depths: HashMap<Queue, SharedRead<'a, QueueDepth>>,
     memories: BTreeMap<Namespace, SharedMemory<'a>>,
+    owners: BTreeMap<Namespace, Shared<LocalBoxFuture<'a, Rc<Owners>>>>,
+}
+
+/// What may own the workloads of a namespace.
+struct Owners {
+    autoscalers: Result<Vec<Autoscaler>, Fault>,
+    scaled_objects: Result<Vec<ScaledObject>, Fault>,
 }
 
 struct SharedMemory<'a> {
@@ -256,6 +281,7 @@ where
         let mut reads = SharedReads {
             depths: HashMap::new(),
             memories: BTreeMap::new(),
+            owners: BTreeMap::new(),
         };
         for target in targets {
             for trigger in &target.policy.triggers {
@@ -277,6 +303,12 @@ where
             }
             let namespace = self.place(target).namespace;
             reads
+                .owners
+                .entry(namespace.clone())
+                .or_insert_with_key(|namespace| {
+                    self.owners(namespace.clone()).boxed_local().shared()
+                });
+            reads
                 .memories
                 .entry(namespace)
                 .or_insert_with_key(|namespace| {
@@ -296,6 +328,24 @@ where
                 });
         }
         reads
+    }
+
+    /// Begun by the first target that asks: while nothing is to be written, nobody looks.
+    async fn owners(&self, namespace: Namespace) -> Rc<Owners> {
+        let what = format!("looking for other autoscalers in `{}`", namespace.name);
+        let calls = self.calls.to(&namespace.cluster);
+        let autoscalers = || self.world.workloads.autoscalers(&namespace);
+        let scaled_objects = || self.world.workloads.scaled_objects(&namespace);
+        let (autoscalers, scaled_objects) = join(
+            self.calls.bounded(calls, ACT_RESERVE, &what, autoscalers),
+            self.calls
+                .bounded(calls, ACT_RESERVE, &what, scaled_objects),
+        )
+        .await;
+        Rc::new(Owners {
+            autoscalers,
+            scaled_objects,
+        })
     }
 
     async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_>) -> Outcome<'t> {
@@ -367,16 +417,16 @@ where
                 .plan
                 .stops
                 .of(&place.namespace, keys.as_deref(), &target.workload.key()),
+            conflicts: Vec::new(),
         };
-        let decision = decide(&target.policy, &observation, state.as_ref(), self.plan.now);
-        if decision.contested {
+        let decided = Decided::from(target, observation, state, self.plan.now);
+        let faults = &mut outcome.faults;
+        let Some(decided) = self.with_owners(target, decided, shared, faults).await else {
+            return not_reached(outcome);
+        };
+        if decided.decision.contested {
             outcome.faults.push(contested(&place));
         }
-        let decided = Decided {
-            observation,
-            state,
-            decision,
-        };
         let remembered = keys.is_some().then_some(Remembered {
             writes: &memory.writes,
             old: old.map(String::as_str),
@@ -394,6 +444,38 @@ where
             .await;
         outcome.decided = Some(decided);
         outcome
+    }
+
+    /// The decision, made again with the other owners where it depends on them. `None` when there is no time left.
+    async fn with_owners(
+        &self,
+        target: &Target,
+        decided: Decided,
+        shared: &SharedReads<'_>,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Decided> {
+        let Decided {
+            mut observation,
+            state,
+            decision,
+        } = decided;
+        let owners = shared.owners.get(&self.place(target).namespace);
+        let is_live = target.policy.mode == Mode::Live;
+        let depends = is_live && decision.depends_on_owners(state.as_ref());
+        let (true, Some(owners)) = (depends, owners) else {
+            return Some(Decided {
+                observation,
+                state,
+                decision,
+            });
+        };
+        let owners = owners.clone().await;
+        if owners.ran_out() || !self.calls.has_time() {
+            return None;
+        }
+        faults.extend(owners.faults().cloned());
+        observation.conflicts = owners.conflicts(target, (decision.from, decision.to));
+        Some(Decided::from(target, observation, state, self.plan.now))
     }
 
     async fn act(
@@ -441,6 +523,40 @@ fn not_reached(mut outcome: Outcome<'_>) -> Outcome<'_> {
     outcome
 }
 
+impl Owners {
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        let autoscalers = self.autoscalers.as_ref().err();
+        autoscalers
+            .into_iter()
+            .chain(self.scaled_objects.as_ref().err())
+    }
+
+    fn ran_out(&self) -> bool {
+        self.faults()
+            .any(|fault| fault.kind == FaultKind::OutOfTime)
+    }
+
+    /// What is known about a workload whose count would change so. Nobody knows what a list left out that failed.
+    fn conflicts(&self, target: &Target, change: (u32, u32)) -> Vec<Conflict> {
+        let Self {
+            autoscalers,
+            scaled_objects,
+        } = self;
+        let unknown = self.faults().map(|fault| Conflict::Unknown {
+            error: fault.code.clone(),
+        });
+        let known = match (autoscalers, scaled_objects) {
+            (Ok(autoscalers), scaled_objects) => {
+                let scaled_objects = scaled_objects.as_deref().unwrap_or_default();
+                owners::conflicts(&target.workload, change, autoscalers, scaled_objects)
+            }
+            // Without the autoscalers a ScaledObject says nothing.
+            (Err(_), _) => Vec::new(),
+        };
+        unknown.chain(known).collect()
+    }
+}
+
 async fn read_depths(target: &Target, shared: &SharedReads<'_>) -> Vec<Result<QueueDepth, Fault>> {
     let reads = target.policy.triggers.iter().filter_map(|trigger| {
         let Trigger::SqsQueue(trigger) = trigger;
@@ -457,11 +573,10 @@ fn contested(place: &Place) -> Fault {
     } = place;
     let (kind, name) = (&workload.kind, &workload.name);
     let message = format!(
-        "somebody else keeps changing the count of {} `{}/{name}`: look for an HPA (kubectl get hpa -n {}), a cron job, a person, or \
-         Argo CD's self-heal, which needs ignoreDifferences on {}/{} jsonPointers [/spec/replicas] and RespectIgnoreDifferences=true; \
-         kubectl get {} {name} -n {} -o yaml --show-managed-fields names the last writers",
+        "somebody else keeps changing the count of {} `{}/{name}`: look for a cron job, a person with kubectl, or Argo CD's self-heal, \
+         whose Application then needs ignoreDifferences: [{{group: {}, kind: {}, jsonPointers: [/spec/replicas]}}] and syncPolicy: \
+         {{syncOptions: [RespectIgnoreDifferences=true]}}; kubectl get {} {name} -n {} -o yaml --show-managed-fields names the last writers",
         kind.kind(),
-        namespace.name,
         namespace.name,
         kind.group(),
         kind.kind(),

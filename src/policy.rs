@@ -18,6 +18,8 @@ pub struct Policy {
     pub workload: String,
     /// Whether decisions are carried out.
     pub mode: Mode,
+    /// Its namespace, for the commands in them.
+    pub namespace: String,
     /// The limits of the replica count.
     pub bounds: ReplicaBounds,
     /// Seconds without activity before zero or idle, `cooldownPeriod`.

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use crate::decide::{QueueDepth, Workload};
 use crate::manifest::WorkloadRef;
+use crate::owners::{Autoscaler, ScaledObject};
 use crate::policy::Queue;
 
 /// Reads queue depths.
@@ -17,6 +18,18 @@ pub trait Queues {
 pub trait Workloads {
     /// The count and state of a workload.
     fn read(&self, place: &Place) -> impl Future<Output = Result<Seen, Fault>>;
+
+    /// All `HorizontalPodAutoscaler`s of a namespace, or a fault: a part of them would say that there is no other.
+    fn autoscalers(
+        &self,
+        namespace: &Namespace,
+    ) -> impl Future<Output = Result<Vec<Autoscaler>, Fault>>;
+
+    /// All ScaledObjects of a namespace; none where the cluster does not know the kind.
+    fn scaled_objects(
+        &self,
+        namespace: &Namespace,
+    ) -> impl Future<Output = Result<Vec<ScaledObject>, Fault>>;
 }
 
 /// Writes replica counts, and nothing else.

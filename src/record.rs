@@ -5,15 +5,22 @@
 //!  "workload":{"replicas":4,"rollout":{"paused":false,"aborted":false,"updating":false,"pauseStep":false}},
 //!  "readings":[{"visible":120,"inFlight":4,"delayed":0},{"error":"AccessDenied"}],"conflicts":[],"state":null}
 //! ```
+//! `conflicts` is what was found when other owners were looked for, empty when nothing was found or nobody looked:
+//! `{"kind":"HorizontalPodAutoscaler","name":"worker"}`, with `"scaledObject":"worker"` when it is KEDA's;
+//! `{"kind":"ScaledObject","name":"worker","finalizer":0}` for one without an autoscaler that still carries KEDA's finalizer, at
+//! that place of its list; `{"error":"Forbidden"}` when nobody could tell.
+//!
 //! (and, while somebody has stopped the target in the ConfigMap, `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while it
 //! takes over from a Deployment, `"handover":true`)
 //! gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
+
+mod conflict;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::decide::{Decision, Observation, QueueDepth, Reading, Rollout, Stop, Workload, decide};
-use crate::document::{Node, Value, parse_json};
+use crate::document::{Node, parse_json};
 use crate::fields::{self, Fields, Problems};
 use crate::manifest::{Resolution, read_scaled_object};
 use crate::policy::{Policy, Trigger};
@@ -81,16 +88,9 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
         .map(|target| target.policy.triggers.as_slice());
     let readings =
         readings.and_then(|node| read_readings(node, &fields.path("readings"), triggers, problems));
-    if let Some(conflicts) = fields
-        .take("conflicts")
-        .filter(|node| node.value != Value::List(Vec::new()))
-    {
-        problems.error(
-            conflicts.position,
-            &fields.path("conflicts"),
-            "not supported by this version, allowed: an empty list",
-        );
-    }
+    let conflicts = fields.take("conflicts");
+    let conflicts =
+        conflicts.map(|node| conflict::read_all(node, &fields.path("conflicts"), problems));
     let stop = fields.read("stop", problems, read_stop);
     let state = fields
         .take("state")
@@ -103,6 +103,10 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
             workload: workload?,
             readings: readings?,
             stop: stop.unwrap_or_default(),
+            conflicts: match conflicts {
+                Some(conflicts) => conflicts?,
+                None => Vec::new(),
+            },
         },
         state: match state {
             Some(state) => Some(state?),
@@ -237,6 +241,7 @@ pub fn record_json(
         workload: Workload { replicas, rollout },
         readings,
         stop,
+        conflicts,
     } = observation;
     let mut workload = json!({"replicas": replicas});
     if let (
@@ -262,7 +267,7 @@ pub fn record_json(
         "scaledObject": manifest,
         "workload": workload,
         "readings": readings.iter().map(reading_json).collect::<Vec<_>>(),
-        "conflicts": [],
+        "conflicts": conflicts.iter().map(conflict::json).collect::<Vec<_>>(),
         "state": state.map(State::to_json),
     });
     let Stop { all, scale_in } = *stop;
@@ -379,7 +384,7 @@ mod tests {
             "workload.replicas",
             "readings[0].visible",
             "readings[0].inFlight: missing",
-            "conflicts: not",
+            "conflicts[0].kind: missing",
             "state.active: found `maybe`",
         ] {
             assert!(

@@ -2,7 +2,8 @@
 //!
 //! ```json
 //! {"v":1,"firstSeen":T,"active":bool,"lastActive":T,"emptySince":T,"inWindow":[{"replicas":n,"until":T}],
-//!  "outWindow":[…],"events":[{"at":T,"from":n,"to":n}],"pending":{…},"lastWritten":n,"foreignWrites":[T],"failures":{"0":n}}
+//!  "outWindow":[…],"events":[{"at":T,"from":n,"to":n}],"pending":{…},"lastWritten":n,"foreignWrites":[T],"otherOwner":bool,
+//!  "failures":{"0":n}}
 //! ```
 //! An event that stands for several has the time of the last in `at` and that of the first in `since`.
 //! Nothing in it is a "last seen" time, so an unchanged situation leaves it unchanged and needs no write.
@@ -45,6 +46,8 @@ pub struct State {
     pub last_written: Option<u32>,
     /// When somebody else changed the count.
     pub foreign_writes: Vec<Timestamp>,
+    /// Whether another autoscaler owned the workload when somebody last looked.
+    pub other_owner: bool,
     /// Failed readings in a row, by trigger.
     pub failures: BTreeMap<u32, u32>,
 }
@@ -86,6 +89,7 @@ impl State {
             pending: None,
             last_written: None,
             foreign_writes: Vec::new(),
+            other_owner: false,
             failures: BTreeMap::new(),
         }
     }
@@ -104,6 +108,7 @@ impl State {
             pending,
             last_written,
             foreign_writes,
+            other_owner,
             failures,
         } = self;
         let mut object = Map::new();
@@ -123,6 +128,7 @@ impl State {
         put("pending", pending.as_ref().map(event));
         put("lastWritten", last_written.map(|count| json!(count)));
         put("foreignWrites", list(foreign_writes, time));
+        put("otherOwner", other_owner.then_some(Json::Bool(true)));
         let counts: Map<String, Json> = failures
             .iter()
             .map(|(trigger, count)| (trigger.to_string(), json!(count)))
@@ -164,6 +170,7 @@ impl State {
         let foreign_writes = fields.read("foreignWrites", problems, |node, path, problems| {
             each(node, path, problems, fields::timestamp)
         });
+        let other_owner = fields.read("otherOwner", problems, fields::boolean);
         let failures = fields.read("failures", problems, read_failures);
         fields.finish(problems);
         let state = Self {
@@ -177,6 +184,7 @@ impl State {
             pending,
             last_written,
             foreign_writes: foreign_writes.unwrap_or_default(),
+            other_owner: other_owner.unwrap_or_default(),
             failures: failures.unwrap_or_default(),
         };
         (problems.list.len() == before).then_some(state)

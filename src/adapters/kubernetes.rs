@@ -5,11 +5,12 @@ mod discovery;
 mod fault;
 mod objects;
 mod observer;
+mod owners;
 
 use std::sync::Arc;
 
 use http::Request;
-use serde_json::Value as Json;
+use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::aws::Aws;
@@ -104,7 +105,7 @@ impl Clusters {
 
     /// Sends a call, with the retries that make sense: a fresh token on 401, the cluster described again on a failed
     /// connection, a short pause on 409, 429 and 5xx. Everything is bounded by the deadline of the pass.
-    async fn send(&self, call: &Call<'_>) -> Result<Json, Failure> {
+    async fn send<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, Failure> {
         let mut attempt = 0;
         let mut minted_again = false;
         let mut maybe_done = false;
@@ -117,7 +118,7 @@ impl Clusters {
                 .ensure_token(&self.aws)
                 .await
                 .map_err(Failure::from_fault)?;
-            let error = match connection.client().request::<Json>(request(call)?).await {
+            let error = match connection.client().request::<T>(request(call)?).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };

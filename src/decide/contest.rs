@@ -18,8 +18,8 @@ pub(super) const CONTEST_SECONDS: u32 = 600;
 pub(super) const CONTESTED_WRITE_SECONDS: u32 = 300;
 
 /// Settles the pending change from the real count, and notes a count that is not ours.
-/// While a person has switched scaling off, whatever the count becomes is that person's wish.
-pub(super) fn settle(memory: &mut State, current: u32, is_paused: bool, now: Timestamp) {
+/// While a person has switched scaling off or another owner is known, nobody need wonder who changes the count.
+pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: Timestamp) {
     let expected = match memory.pending.take() {
         Some(pending) if pending.to == current => {
             rates::remember(&mut memory.events, pending, now);
@@ -34,7 +34,7 @@ pub(super) fn settle(memory: &mut State, current: u32, is_paused: bool, now: Tim
         return;
     }
     memory.last_written = Some(current);
-    if !is_paused {
+    if !is_explained {
         memory
             .foreign_writes
             .retain(|at| is_within(*at, CONTEST_SECONDS, now));

@@ -6,26 +6,27 @@ use jiff::Timestamp;
 
 use super::contest;
 use super::demand::{Demand, Leading, Range, messages, messages_for_scale_out};
-use super::{Limit, MIN_EMPTY_SECONDS, QueueDepth, Reason, Running};
+use super::{Limit, MIN_EMPTY_SECONDS, Observation, QueueDepth, Reason, Running, owner};
 use crate::policy::{Policy, SqsTrigger, Trigger};
 use crate::state::State;
 
 pub(super) fn explain(
     policy: &Policy,
+    observation: &Observation,
     demand: &Demand,
     memory: &State,
     running: &Running,
-    current: u32,
     now: Timestamp,
 ) -> String {
     let name = &policy.workload;
+    let current = observation.workload.replicas;
     let to = running.count;
     let mut sentence = if to == current {
         format!("{name} stays at {to}: ")
     } else {
         format!("{name} {current} → {to}: ")
     };
-    sentence += &cause(policy, demand, memory, running, current, now);
+    sentence += &cause(policy, observation, demand, memory, running, now);
     if to != current {
         let limits: Vec<String> = running
             .limited_by
@@ -45,12 +46,13 @@ pub(super) fn explain(
 #[expect(clippy::too_many_lines, reason = "one arm for each reason")]
 fn cause(
     policy: &Policy,
+    observation: &Observation,
     demand: &Demand,
     memory: &State,
     running: &Running,
-    current: u32,
     now: Timestamp,
 ) -> String {
+    let current = observation.workload.replicas;
     let (min, max) = (policy.bounds.min(), policy.bounds.max());
     let backlog = backlog(policy, demand);
     match running.reason {
@@ -149,6 +151,11 @@ fn cause(
             "{backlog}, but somebody else changed the count {} times in the last {} s",
             contest::CONTEST_WRITES,
             contest::CONTEST_SECONDS
+        ),
+        Reason::OtherOwner => owner::explain(policy, &observation.conflicts),
+        Reason::OwnersUnknown => format!(
+            "{backlog}, but whether another autoscaler owns it could not be found out ({}), so no scale-in",
+            owner::error(&observation.conflicts).unwrap_or("Unknown")
         ),
         Reason::Stopped => "the key pause of the ConfigMap outrigger names it".to_owned(),
         Reason::StoppedScaleIn => {
@@ -262,6 +269,7 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
         Limit::Cooldown => "the cooldown".to_owned(),
         Limit::FailedReading => "a failed reading".to_owned(),
         Limit::Contested => "foreign changes of the count".to_owned(),
+        Limit::OwnersUnknown => "owners that nobody knows".to_owned(),
         Limit::Stop => "the key pause-scale-in".to_owned(),
         Limit::PausedScaleIn => "paused-scale-in".to_owned(),
         Limit::PausedScaleOut => "paused-scale-out".to_owned(),

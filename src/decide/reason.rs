@@ -39,6 +39,10 @@ pub enum Reason {
     ReadingFailed,
     /// Somebody else keeps changing the count.
     Contested,
+    /// Another autoscaler owns the workload.
+    OtherOwner,
+    /// Who else owns the workload could not be found out; nothing scales in before that.
+    OwnersUnknown,
     /// The key `pause` of the ConfigMap.
     Stopped,
     /// The key `pause-scale-in` of the ConfigMap.
@@ -63,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str); 30] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (Self::Activated, "a workload at zero or idle became active"),
         (
@@ -114,6 +118,14 @@ impl Reason {
         (
             Self::Contested,
             "somebody else changed the count three times in 10 minutes: no scale-in, and scale-out once in 5 minutes",
+        ),
+        (
+            Self::OtherOwner,
+            "another autoscaler owns the workload: an HPA, by itself or KEDA's",
+        ),
+        (
+            Self::OwnersUnknown,
+            "whether another autoscaler owns the workload could not be found out, and nothing scales in before that",
         ),
         (
             Self::Stopped,
@@ -176,6 +188,8 @@ impl Reason {
             Self::Inactive => "Inactive",
             Self::ReadingFailed => "ReadingFailed",
             Self::Contested => "Contested",
+            Self::OtherOwner => "OtherOwner",
+            Self::OwnersUnknown => "OwnersUnknown",
             Self::Stopped => "Stopped",
             Self::StoppedScaleIn => "StoppedScaleIn",
             Self::Paused => "Paused",
@@ -211,6 +225,8 @@ pub enum Limit {
     FailedReading,
     /// Foreign changes of the count.
     Contested,
+    /// Owners that could not be looked up: no scale-in.
+    OwnersUnknown,
     /// The key `pause-scale-in` of the ConfigMap.
     Stop,
     /// `paused-scale-in`.
@@ -235,6 +251,7 @@ impl Limit {
             Self::Cooldown => "Cooldown",
             Self::FailedReading => "FailedReading",
             Self::Contested => "Contested",
+            Self::OwnersUnknown => "OwnersUnknown",
             Self::Stop => "Stop",
             Self::PausedScaleIn => "PausedScaleIn",
             Self::PausedScaleOut => "PausedScaleOut",

@@ -34,6 +34,7 @@ pub(super) fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
     Policy {
         workload: "worker".into(),
         mode: Mode::Live,
+        namespace: "default".into(),
         bounds: ReplicaBounds::new(min, NonZeroU32::new(max).unwrap(), idle).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
@@ -54,7 +55,7 @@ pub(super) fn visible(messages: u64) -> Reading {
     })
 }
 
-fn failed() -> Reading {
+pub(super) fn failed() -> Reading {
     Reading::Failed {
         error: "AccessDenied".into(),
     }
@@ -68,6 +69,7 @@ pub(super) fn seen(replicas: u32, readings: &[Reading]) -> Observation {
         },
         readings: readings.to_vec(),
         stop: Stop::default(),
+        conflicts: Vec::new(),
     }
 }
 
@@ -85,7 +87,7 @@ fn inactive(wanted: u32) -> State {
 }
 
 /// A workload that is active, at one wanted count.
-fn active(wanted: u32) -> State {
+pub(super) fn active(wanted: u32) -> State {
     State {
         active: true,
         last_active: Some(at(-5_000)),
@@ -132,6 +134,7 @@ fn the_backlog_sets_the_count() {
             delayed: 9,
         })],
         stop: Stop::default(),
+        conflicts: Vec::new(),
     };
     let sentence = "worker 2 → 7: 63 messages (60 visible + 3 in flight) / 10 per replica; was limited by nothing";
     check(
@@ -882,6 +885,7 @@ fn the_rollout_gate_comes_last() {
             },
             readings: vec![visible(messages)],
             stop: Stop::default(),
+            conflicts: Vec::new(),
         };
         let decision = decide(
             &policy(0, 16, None),
@@ -1520,6 +1524,7 @@ fn live(
             },
             readings: readings.clone(),
             stop: Stop::default(),
+            conflicts: Vec::new(),
         };
         let decision = decide(policy, &observation, state.as_ref(), at(seconds));
         inspect(&observation, state.as_ref(), at(seconds), &decision);

@@ -97,6 +97,7 @@ pub fn read_scaled_object(
             let policy = Policy {
                 workload: workload.name.clone(),
                 mode,
+                namespace: id.namespace.clone(),
                 bounds,
                 cooldown_seconds,
                 initial_cooldown_seconds,

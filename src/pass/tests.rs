@@ -1,5 +1,7 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
+mod owners;
+
 use std::cell::{Cell, RefCell};
 
 use super::*;
@@ -14,6 +16,8 @@ struct Servers {
     depths: RefCell<BTreeMap<String, QueueDepth>>,
     workloads: RefCell<BTreeMap<String, (String, u32)>>,
     memories: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
+    autoscalers: RefCell<Vec<Autoscaler>>,
+    scaled_objects: RefCell<Vec<ScaledObject>>,
     /// Faults by the name of what is called, such as `read worker`, and how often; calls not named succeed.
     faults: RefCell<BTreeMap<String, (Fault, u32)>>,
     /// Calls that never answer.
@@ -120,6 +124,18 @@ impl Workloads for Servers {
                 rollout: None,
             },
         })
+    }
+
+    async fn autoscalers(&self, namespace: &Namespace) -> Result<Vec<Autoscaler>, Fault> {
+        self.call(format!("list autoscalers {}", namespace.name))
+            .await?;
+        Ok(self.autoscalers.borrow().clone())
+    }
+
+    async fn scaled_objects(&self, namespace: &Namespace) -> Result<Vec<ScaledObject>, Fault> {
+        self.call(format!("list scaledobjects {}", namespace.name))
+            .await?;
+        Ok(self.scaled_objects.borrow().clone())
     }
 }
 
@@ -275,6 +291,8 @@ async fn a_pass_scales_and_a_steady_world_is_not_written_to() {
             "read worker",
             "depth worker",
             "load default",
+            "list autoscalers default",
+            "list scaledobjects default",
             "store rollout.worker",
             "scale worker 2 7"
         ]
@@ -630,8 +648,10 @@ async fn a_shadow_target_is_never_scaled_and_remembered_apart() {
         written(&servers),
         [
             "load default",
-            "store rollout.live",
+            "list autoscalers default",
+            "list scaledobjects default",
             "store shadow.rollout.shadow-a",
+            "store rollout.live",
             "scale live 2 7"
         ]
     );

@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod discovery;
 mod objects;
+mod owners;
 mod retries;
 mod sqs;
 

@@ -152,7 +152,9 @@ fn the_shipped_role_asks_for_what_the_readme_says() {
         [
             r#"["rollouts"] ["get"]"#,
             r#"["rollouts/scale"] ["patch"]"#,
-            r#"["configmaps"] ["get","patch"]"#
+            r#"["configmaps"] ["get","patch"]"#,
+            r#"["horizontalpodautoscalers"] ["list"]"#,
+            r#"["scaledobjects"] ["list"]"#
         ]
     );
 }

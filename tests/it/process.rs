@@ -3,6 +3,7 @@
 mod configuration;
 mod events;
 mod log;
+mod owners;
 mod passes;
 mod refused;
 mod shadow;

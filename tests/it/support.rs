@@ -1,6 +1,7 @@
 //! What the tests share: a small cluster, the function as a process, a server that answers anything.
 
 pub(crate) mod function;
+pub(crate) mod owners;
 pub(crate) mod stub;
 
 use std::collections::BTreeMap;

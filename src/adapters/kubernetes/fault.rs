@@ -147,6 +147,9 @@ fn code_of(status: u16) -> String {
 /// 401 and 403 say different things: who you are, and what you may.
 fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> String {
     let Call { cluster, .. } = call;
+    if let Some(hint) = list_hint(call, status) {
+        return hint;
+    }
     match (status, code) {
         (Some(401), _) => format!(
             "the API server does not know us: check that the function's role has an access entry (aws eks list-access-entries \
@@ -184,5 +187,24 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
             "check the way to the API server: public access list, or VPC, security group and port 443 for a private endpoint".to_owned()
         }
         _ => "the next pass tries again".to_owned(),
+    }
+}
+
+/// What to do about a list of other owners that is refused: the rule of the shipped Role that allows it.
+fn list_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
+    let (group, plural) = if call.path.contains("/horizontalpodautoscalers?") {
+        ("autoscaling", "horizontalpodautoscalers")
+    } else if call.path.contains("/scaledobjects?") {
+        ("keda.sh", "scaledobjects")
+    } else {
+        return None;
+    };
+    match status {
+        Some(403) => Some(format!(
+            "add the rule {{apiGroups: [{group}], resources: [{plural}], verbs: [list]}} to the Role `outrigger` of that namespace \
+             (kubectl apply -k infra/kubernetes -n NAMESPACE), and give the access entry the Kubernetes group `outrigger`"
+        )),
+        Some(404) => Some("the API server has to be of Kubernetes 1.23 or newer".to_owned()),
+        _ => None,
     }
 }

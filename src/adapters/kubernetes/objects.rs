@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::fault::Failure;
-use super::{Call, Clusters, FIELD_MANAGER};
+use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
+use crate::owners::{Autoscaler, ScaledObject};
 use crate::ports::{Change, Fault, Memories, Namespace, Place, Scaler, Seen, Workloads};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
@@ -35,6 +36,14 @@ impl Workloads for Clusters {
             Ok(object) => seen(&object, place),
             Err(failure) => Err(self.workload_fault(place, failure)),
         }
+    }
+
+    async fn autoscalers(&self, namespace: &Namespace) -> Result<Vec<Autoscaler>, Fault> {
+        owners::autoscalers(self, namespace).await
+    }
+
+    async fn scaled_objects(&self, namespace: &Namespace) -> Result<Vec<ScaledObject>, Fault> {
+        owners::scaled_objects(self, namespace).await
     }
 }
 
@@ -132,7 +141,7 @@ impl Scaler for Clusters {
             body: patch.to_string().into_bytes(),
             what: format!("scale {} from {from} to {to}", name_of(place)),
         };
-        let Err(failure) = self.send(&call).await else {
+        let Err(failure) = self.send::<Json>(&call).await else {
             return Ok(());
         };
         if failure.status != Some(422) {
@@ -171,7 +180,7 @@ impl Memories for Clusters {
             body: Vec::new(),
             what: format!("read the ConfigMap `{}/{CONFIG_MAP}`", namespace.name),
         };
-        let object = self.send(&call).await.map_err(|failure| failure.fault)?;
+        let object: Json = self.send(&call).await.map_err(|failure| failure.fault)?;
         let data = object["data"].as_object();
         let keys = data
             .into_iter()
@@ -206,7 +215,7 @@ impl Memories for Clusters {
                 namespace.name
             ),
         };
-        let Err(failure) = self.send(&call).await else {
+        let Err(failure) = self.send::<Json>(&call).await else {
             return Ok(());
         };
         match failure {

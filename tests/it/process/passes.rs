@@ -231,7 +231,8 @@ async fn many_copies_at_once_write_once_a_change() {
 async fn a_kind_that_only_the_server_knows_is_scaled_and_then_costs_as_little() {
     let rbac = "kind: Role\nrules:\n\
         - {apiGroups: [example.com], resources: [workers/scale], verbs: [get, patch]}\n\
-        - {apiGroups: [\"\"], resources: [configmaps], verbs: [get, patch]}\n";
+        - {apiGroups: [\"\"], resources: [configmaps], verbs: [get, patch]}\n\
+        - {apiGroups: [autoscaling, keda.sh], resources: [horizontalpodautoscalers, scaledobjects], verbs: [list]}\n";
     let options = SandboxOptions {
         rbac: rbac.to_owned(),
         ..SandboxOptions::default()

@@ -1,0 +1,321 @@
+//! The lists that other owners are looked for in. Only what decides is read; the rest of each object is skipped unread.
+
+use std::ops::RangeInclusive;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+use super::{Call, Clusters};
+use crate::fields::{go_bool, is_dns_subdomain};
+use crate::owners::{Autoscaler, ScaledObject, TargetRef};
+use crate::ports::{Fault, Namespace};
+
+/// Objects asked for at once. One may be 10 KB with all its metadata, and many namespaces are listed at the same time.
+const PAGE_SIZE: usize = 100;
+/// More pages than anybody has. Ends a list that a server would continue for ever.
+const MAX_PAGES: usize = 50;
+
+const FINALIZER: &str = "finalizer.keda.sh";
+
+/// A kind that is listed.
+struct Listed {
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    /// 404 means that the cluster does not know the kind, so that there is none.
+    may_be_unknown: bool,
+}
+
+const AUTOSCALERS: Listed = Listed {
+    group: "autoscaling",
+    version: "v2",
+    plural: "horizontalpodautoscalers",
+    may_be_unknown: false,
+};
+
+const SCALED_OBJECTS: Listed = Listed {
+    group: "keda.sh",
+    version: "v1alpha1",
+    plural: "scaledobjects",
+    may_be_unknown: true,
+};
+
+pub(super) async fn autoscalers(
+    clusters: &Clusters,
+    namespace: &Namespace,
+) -> Result<Vec<Autoscaler>, Fault> {
+    list(clusters, namespace, &AUTOSCALERS, autoscaler).await
+}
+
+pub(super) async fn scaled_objects(
+    clusters: &Clusters,
+    namespace: &Namespace,
+) -> Result<Vec<ScaledObject>, Fault> {
+    list(clusters, namespace, &SCALED_OBJECTS, scaled_object).await
+}
+
+/// All objects, or a fault: whoever does not see all of them must not believe that there are no others.
+async fn list<W: DeserializeOwned, T>(
+    clusters: &Clusters,
+    namespace: &Namespace,
+    listed: &Listed,
+    read: impl Fn(W) -> Option<T>,
+) -> Result<Vec<T>, Fault> {
+    let Listed {
+        group,
+        version,
+        plural,
+        may_be_unknown,
+    } = listed;
+    let (cluster, name) = (&namespace.cluster, &namespace.name);
+    let mut found = Vec::new();
+    let mut next = String::new();
+    for _ in 0..MAX_PAGES {
+        let call = Call {
+            cluster,
+            method: "GET",
+            path: format!(
+                "/apis/{group}/{version}/namespaces/{name}/{plural}?limit={PAGE_SIZE}{next}"
+            ),
+            body: Vec::new(),
+            what: format!("list {plural} in namespace `{name}`, to see who else scales there,"),
+        };
+        let page: Page<W> = match clusters.send(&call).await {
+            Ok(page) => page,
+            // Without the kind the first page already is not there.
+            Err(failure) if *may_be_unknown && failure.status == Some(404) && next.is_empty() => {
+                return Ok(Vec::new());
+            }
+            Err(failure) => return Err(scale_in_waits(failure.fault)),
+        };
+        for item in page.items {
+            let Some(item) = read(item) else {
+                let message = format!(
+                    "could not {} in cluster `{cluster}`: the answer names an object as no API server does",
+                    call.what
+                );
+                return Err(scale_in_waits(Fault::failed("BadResponse", message)));
+            };
+            found.push(item);
+        }
+        match page.metadata.next {
+            Some(token) if !token.is_empty() => {
+                next = format!("&continue={}", percent_encoded(&token));
+            }
+            Some(_) | None => return Ok(found),
+        }
+    }
+    let message = format!(
+        "there are more than {} {plural} in namespace `{name}` of cluster `{cluster}`, too many to look through",
+        PAGE_SIZE * MAX_PAGES
+    );
+    Err(scale_in_waits(Fault::failed("TooMany", message)))
+}
+
+fn scale_in_waits(fault: Fault) -> Fault {
+    let message = format!(
+        "{}; until it is known who else scales there, nothing is scaled in",
+        fault.message
+    );
+    Fault { message, ..fault }
+}
+
+/// `None` where a name is none, since names end up in commands and records.
+fn autoscaler(object: AutoscalerObject) -> Option<Autoscaler> {
+    let AutoscalerObject { metadata, spec } = object;
+    let AutoscalerSpec {
+        target,
+        min_replicas,
+        max_replicas,
+        behavior,
+    } = spec;
+    let owner = metadata.owners.unwrap_or_default().into_iter();
+    let mut owner = owner
+        .filter(|owner| owner.kind == "ScaledObject" && owner.api_version.starts_with("keda.sh/"));
+    let manager = metadata.labels.unwrap_or_default().managed_by;
+    let is_frozen = behavior.is_some_and(|behavior| {
+        [behavior.scale_up, behavior.scale_down]
+            .into_iter()
+            .all(|rules| rules.and_then(|rules| rules.select).as_deref() == Some("Disabled"))
+    });
+    let within: RangeInclusive<u32> = min_replicas.unwrap_or(1)..=max_replicas;
+    let scaled_object = match owner.next() {
+        Some(owner) => Some(named(owner.name)?),
+        None => None,
+    };
+    Some(Autoscaler {
+        name: named(metadata.name)?,
+        target: target.into(),
+        scaled_object,
+        is_labelled_keda: manager.as_deref() == Some("keda-operator"),
+        frozen_within: is_frozen.then_some(within),
+    })
+}
+
+fn scaled_object(object: ScaledObjectObject) -> Option<ScaledObject> {
+    let ScaledObjectObject { metadata, spec } = object;
+    let Annotations {
+        paused,
+        paused_replicas,
+    } = metadata.annotations.unwrap_or_default();
+    // What is not a boolean pauses KEDA, too.
+    let is_paused = paused.is_some_and(|text| go_bool(&text) != Some(false));
+    let finalizers = metadata.finalizers.unwrap_or_default();
+    let finalizer = finalizers.iter().position(|name| name == FINALIZER);
+    Some(ScaledObject {
+        name: named(metadata.name)?,
+        target: spec.target.into(),
+        is_paused: is_paused || paused_replicas.is_some(),
+        is_deleted: metadata.deletion_timestamp.is_some(),
+        finalizer: finalizer.and_then(|index| u32::try_from(index).ok()),
+    })
+}
+
+fn named(name: String) -> Option<String> {
+    is_dns_subdomain(&name).then_some(name)
+}
+
+/// A `continue` token is for the server to understand. It only has to arrive as it came.
+fn percent_encoded(token: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    token.bytes().map(encode).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "W: Deserialize<'de>")]
+struct Page<W> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    // Missing is no list at all; `null` is how Go may write an empty one.
+    #[serde(deserialize_with = "null_is_empty")]
+    items: Vec<W>,
+}
+
+fn null_is_empty<'de, D: Deserializer<'de>, W: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<W>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Deserialize, Default)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AutoscalerObject {
+    metadata: Metadata,
+    spec: AutoscalerSpec,
+}
+
+#[derive(Deserialize)]
+struct AutoscalerSpec {
+    #[serde(rename = "scaleTargetRef")]
+    target: Target,
+    #[serde(rename = "minReplicas")]
+    min_replicas: Option<u32>,
+    #[serde(rename = "maxReplicas")]
+    max_replicas: u32,
+    behavior: Option<Behavior>,
+}
+
+#[derive(Deserialize)]
+struct Behavior {
+    #[serde(rename = "scaleUp")]
+    scale_up: Option<Rules>,
+    #[serde(rename = "scaleDown")]
+    scale_down: Option<Rules>,
+}
+
+#[derive(Deserialize)]
+struct Rules {
+    #[serde(rename = "selectPolicy")]
+    select: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ScaledObjectObject {
+    metadata: Metadata,
+    spec: ScaledObjectSpec,
+}
+
+#[derive(Deserialize)]
+struct ScaledObjectSpec {
+    #[serde(rename = "scaleTargetRef")]
+    target: KedaTarget,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    #[serde(rename = "apiVersion")]
+    api_version: Option<String>,
+    kind: String,
+    name: String,
+}
+
+impl From<Target> for TargetRef {
+    fn from(target: Target) -> Self {
+        let api_version = target.api_version.unwrap_or_default();
+        Self::new(&api_version, &target.kind, &target.name)
+    }
+}
+
+/// KEDA reads what is left out or empty as a Deployment.
+#[derive(Deserialize)]
+struct KedaTarget {
+    #[serde(rename = "apiVersion")]
+    api_version: Option<String>,
+    kind: Option<String>,
+    name: String,
+}
+
+impl From<KedaTarget> for TargetRef {
+    fn from(target: KedaTarget) -> Self {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let (version, kind) = (given(target.api_version), given(target.kind));
+        Self::new(
+            version.as_deref().unwrap_or("apps/v1"),
+            kind.as_deref().unwrap_or("Deployment"),
+            &target.name,
+        )
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    labels: Option<Labels>,
+    annotations: Option<Annotations>,
+    #[serde(rename = "ownerReferences")]
+    owners: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
+    #[serde(rename = "deletionTimestamp")]
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Labels {
+    #[serde(rename = "app.kubernetes.io/managed-by")]
+    managed_by: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Annotations {
+    #[serde(rename = "autoscaling.keda.sh/paused")]
+    paused: Option<String>,
+    #[serde(rename = "autoscaling.keda.sh/paused-replicas")]
+    paused_replicas: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OwnerReference {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    name: String,
+}

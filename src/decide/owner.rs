@@ -1,0 +1,107 @@
+//! Rule 1: a workload that another autoscaler owns is left to it.
+//!
+//! Nobody looks for owners while nothing is to be written, so that a decision without findings only means that none are
+//! known. What was found is remembered: from then on every pass looks, until nobody is found any more. The
+//! count that the owner leaves is then held for a whole window.
+
+use super::demand::Range;
+use super::{Limit, Reason, Running, activity};
+use crate::owners::Conflict;
+use crate::policy::Policy;
+use crate::state::State;
+
+/// Whether another autoscaler owns the workload.
+pub(super) fn is_owned(conflicts: &[Conflict]) -> bool {
+    owners(conflicts).next().is_some()
+}
+
+/// Enters whether there is another owner. In a pause nobody has looked, and an error says nothing either way.
+pub(super) fn remember(memory: &mut State, conflicts: &[Conflict], is_paused: bool) {
+    if is_owned(conflicts) {
+        memory.other_owner = true;
+        // Whoever changed the count has been found.
+        memory.foreign_writes.clear();
+    } else if !is_paused && error(conflicts).is_none() {
+        memory.other_owner = false;
+    }
+}
+
+/// The last count of an owner that may be gone is kept as one that is wanted now: for a whole window, and not to rest.
+pub(super) fn keep(memory: &mut State, range: Option<&mut Range>, current: u32) {
+    activity::forget(memory);
+    if let Some(range) = range {
+        range.scale_in = range.scale_in.max(current);
+    }
+}
+
+/// While nobody knows who owns the workload, nothing is scaled in: the owner may be about to scale out.
+pub(super) fn limit(running: &mut Running, conflicts: &[Conflict], current: u32) {
+    if running.count < current && error(conflicts).is_some() {
+        running.limit(current, Reason::OwnersUnknown, Limit::OwnersUnknown);
+    }
+}
+
+/// The owner, and how to take the workload over. The count stays in each case.
+pub(super) fn explain(policy: &Policy, conflicts: &[Conflict]) -> String {
+    let namespace = &policy.namespace;
+    let mut owners = owners(conflicts);
+    let Some((name, scaled_object)) = owners.next() else {
+        return "another autoscaler scales it".to_owned();
+    };
+    let more = match owners.count() {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    };
+    match scaled_object {
+        None => format!(
+            "HorizontalPodAutoscaler {name}{more} scales it; to hand over, with the count as it is: kubectl delete hpa {name} -n {namespace}"
+        ),
+        Some(object) => format!(
+            "KEDA scales it by ScaledObject {object}, HorizontalPodAutoscaler {name}{more}; to hand over, with the count as it is: \
+             kubectl annotate scaledobject {object} -n {namespace} autoscaling.keda.sh/paused=true, where KEDA is gone: \
+             kubectl delete hpa {name} -n {namespace}"
+        ),
+    }
+}
+
+/// Why nobody knows.
+pub(super) fn error(conflicts: &[Conflict]) -> Option<&str> {
+    conflicts.iter().find_map(|conflict| match conflict {
+        Conflict::Unknown { error } => Some(error.as_str()),
+        Conflict::Autoscaler { .. } | Conflict::Finalizer { .. } => None,
+    })
+}
+
+/// What is left over of KEDA, with the command that removes it. It tests what it removes: the list may have changed.
+pub(super) fn warnings(policy: &Policy, conflicts: &[Conflict]) -> Vec<String> {
+    let left = conflicts.iter().filter_map(|conflict| match conflict {
+        Conflict::Finalizer {
+            scaled_object,
+            index,
+        } => Some((scaled_object, index)),
+        Conflict::Autoscaler { .. } | Conflict::Unknown { .. } => None,
+    });
+    let warning = |(name, index): (&String, &u32)| {
+        let namespace = &policy.namespace;
+        let path = format!("/metadata/finalizers/{index}");
+        format!(
+            "ScaledObject {name} carries finalizer.keda.sh and has no HorizontalPodAutoscaler: if KEDA is gone, it can only be deleted \
+             after kubectl patch scaledobject {name} -n {namespace} --type json -p \
+             '[{{\"op\":\"test\",\"path\":\"{path}\",\"value\":\"finalizer.keda.sh\"}},{{\"op\":\"remove\",\"path\":\"{path}\"}}]'"
+        )
+    };
+    left.map(warning).collect()
+}
+
+fn owners(conflicts: &[Conflict]) -> impl Iterator<Item = (&str, Option<&str>)> {
+    conflicts.iter().filter_map(|conflict| match conflict {
+        Conflict::Autoscaler {
+            name,
+            scaled_object,
+        } => Some((name.as_str(), scaled_object.as_deref())),
+        Conflict::Finalizer { .. } | Conflict::Unknown { .. } => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;
