@@ -132,9 +132,11 @@ pub struct Fault {
 pub enum FaultKind {
     /// The world changed in between: somebody else owns this tick.
     LostRace,
-    /// There was no time left to finish.
+    /// There was no time left to finish: it may have been done all the same.
     OutOfTime,
-    /// Everything else, after the retries that make sense.
+    /// It may have been done all the same, its answer lost.
+    Unclear,
+    /// Everything else, after the retries that make sense. It was not done.
     Failed,
 }
 

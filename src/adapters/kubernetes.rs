@@ -122,7 +122,6 @@ impl Clusters {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            let was_maybe_done = maybe_done;
             maybe_done |= fault::is_ambiguous(&error);
             attempt += 1;
             match fault::next(&error) {
@@ -137,7 +136,7 @@ impl Clusters {
                     back_off(attempt, None).await;
                 }
                 Next::NewToken | Next::Again { .. } | Next::Reconnect | Next::GiveUp => {
-                    return Err(Failure::new(call, &error, was_maybe_done));
+                    return Err(Failure::new(call, &error, maybe_done));
                 }
             }
         }

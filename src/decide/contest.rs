@@ -17,7 +17,13 @@ pub(super) const CONTEST_SECONDS: u32 = 600;
 /// Between two writes of ours in a contest. Consumers that are needed still come, however contested.
 pub(super) const CONTESTED_WRITE_SECONDS: u32 = 300;
 
+/// A change that is not seen after so long was not made, or taken back; before, another copy may still be about to make it.
+pub(super) const CARRY_OUT_SECONDS: u32 = 10;
+
 /// Settles the pending change from the real count, and notes a count that is not ours.
+///
+/// A pass that failed to make its change took it out of the state again. So one that is still pending, with the count as
+/// before, was made and taken back by somebody quick, such as Argo CD's self-heal; or the pass was killed just before it.
 /// While a person has switched scaling off or another owner is known, nobody need wonder who changes the count.
 pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: Timestamp) {
     let expected = match memory.pending.take() {
@@ -26,7 +32,16 @@ pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: 
             memory.last_written = Some(current);
             return;
         }
-        // It was not carried out.
+        Some(pending) if pending.from == current => {
+            if !is_explained && !is_within(pending.at, CARRY_OUT_SECONDS, now) {
+                note_foreign(memory, now);
+                if is_contested(memory, now) {
+                    // So that the next write waits its turn.
+                    rates::remember(&mut memory.events, pending, now);
+                }
+            }
+            return;
+        }
         Some(pending) => Some(pending.from),
         None => memory.last_written,
     };
@@ -35,13 +50,17 @@ pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: 
     }
     memory.last_written = Some(current);
     if !is_explained {
-        memory
-            .foreign_writes
-            .retain(|at| is_within(*at, CONTEST_SECONDS, now));
-        memory.foreign_writes.push(now);
-        let surplus = memory.foreign_writes.len().saturating_sub(CONTEST_WRITES);
-        memory.foreign_writes.drain(..surplus);
+        note_foreign(memory, now);
     }
+}
+
+fn note_foreign(memory: &mut State, now: Timestamp) {
+    memory
+        .foreign_writes
+        .retain(|at| is_within(*at, CONTEST_SECONDS, now));
+    memory.foreign_writes.push(now);
+    let surplus = memory.foreign_writes.len().saturating_sub(CONTEST_WRITES);
+    memory.foreign_writes.drain(..surplus);
 }
 
 /// In shadow mode somebody else scales, and rightly so: nothing is pending and nothing foreign. The changes that were seen are

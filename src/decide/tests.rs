@@ -809,6 +809,30 @@ fn foreign_changes_are_met_with_restraint_and_never_freeze_scale_out() {
 }
 
 #[test]
+fn what_is_taken_back_at_once_is_a_contest_too() {
+    let policy = policy(2, 16, None);
+    let mut state = State {
+        last_written: Some(2),
+        ..active(2)
+    };
+    // Somebody sets the count back to 2 seconds after each change.
+    let mut pass = |seconds| {
+        let decision = decide(&policy, &seen(2, &[visible(63)]), Some(&state), at(seconds));
+        state = decision.state.clone();
+        (decision.to, decision.reason, decision.contested)
+    };
+    assert_eq!(pass(0), (7, Reason::QueueDepth, false));
+    // So soon another copy may only be about to make the change.
+    assert_eq!(pass(5), (7, Reason::QueueDepth, false));
+    assert_eq!(pass(60), (7, Reason::QueueDepth, false));
+    assert_eq!(pass(120), (7, Reason::QueueDepth, false));
+    assert_eq!(pass(180), (2, Reason::Contested, true));
+    assert_eq!(pass(300), (2, Reason::Contested, true));
+    // Five minutes after the last write it is tried again.
+    assert_eq!(pass(420), (7, Reason::QueueDepth, true));
+}
+
+#[test]
 fn what_a_person_does_in_a_pause_is_no_contest() {
     let paused = Policy {
         pause: Pause {

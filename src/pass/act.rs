@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::{Calls, Decided, Effect};
 use crate::manifest::Target;
 use crate::ports::{Change, Fault, FaultKind, Memories, Place, Scaler, Seen, ShadowMemories};
+use crate::state::State;
 
 /// What writes.
 pub(super) trait Hand {
@@ -97,7 +98,7 @@ impl<H: Hand> Act<'_, H> {
         }
         let mut is_remembered = remembered.is_some();
         if let Some(remembered) = remembered.filter(|remembered| !remembered.is_current) {
-            match self.remember(task, remembered).await {
+            match self.remember(task, remembered, &decision.state).await {
                 Ok(()) => {}
                 Err(fault) if fault.kind == FaultKind::LostRace => return Effect::LostRace,
                 Err(fault) => {
@@ -117,20 +118,36 @@ impl<H: Hand> Act<'_, H> {
             Ok(effect) => effect,
             Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
             Err(fault) => {
+                if let (FaultKind::Failed, Some(remembered)) = (fault.kind, remembered) {
+                    self.take_back(task, remembered).await;
+                }
                 faults.push(fault);
                 Effect::NotDone
             }
         }
     }
 
-    async fn remember(&self, task: Task<'_>, remembered: Remembered<'_>) -> Result<(), Fault> {
-        let Task {
-            target,
-            place,
-            decided,
-            ..
-        } = task;
-        let new = decided.decision.state.to_json().to_string();
+    /// A change that was surely not made is no longer pending: a count found unchanged would otherwise look like one that
+    /// somebody else took back. Without success the next pass is only the more careful.
+    async fn take_back(&self, task: Task<'_>, remembered: Remembered<'_>) {
+        let mut state = task.decided.decision.state.clone();
+        let pending = state.to_json().to_string();
+        state.pending = None;
+        let remembered = Remembered {
+            old: Some(&pending),
+            ..remembered
+        };
+        let _told_by_the_scale = self.remember(task, remembered, &state).await.is_ok();
+    }
+
+    async fn remember(
+        &self,
+        task: Task<'_>,
+        remembered: Remembered<'_>,
+        state: &State,
+    ) -> Result<(), Fault> {
+        let Task { target, place, .. } = task;
+        let new = state.to_json().to_string();
         let what = format!("remembering target `{}`", target.id);
         let _permit = remembered.writes.acquire().await.ok();
         let store = || self.hand.remember(place, remembered.old, &new);

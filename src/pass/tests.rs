@@ -843,3 +843,30 @@ async fn calls_are_bounded() {
     let most = servers.most_running.get();
     assert!(most <= 2 * MAX_CALLS && most > MAX_CALLS, "{most}");
 }
+
+#[tokio::test]
+async fn a_change_that_was_refused_is_no_longer_pending() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2)]),
+        configuration(&["worker"]),
+    );
+    servers.fail("scale worker 2 7", Fault::failed("Forbidden", "no"));
+    for seconds in [0, 60, 120, 180, 240] {
+        let outcomes = pass(&servers, &configuration, seconds).await;
+        assert_eq!(effects(&outcomes), [(Effect::NotDone, true)]);
+        // Nobody else is blamed for what did not happen.
+        assert!(!outcomes[0].decided.as_ref().unwrap().decision.contested);
+        assert_eq!(servers.state("worker").unwrap().pending, None);
+    }
+    // Where the answer was lost, the next pass sees what became of it.
+    let unclear = Fault {
+        kind: FaultKind::Unclear,
+        ..Fault::failed("Timeout", "no answer")
+    };
+    servers.fail("scale worker 2 7", unclear);
+    pass(&servers, &configuration, 300).await;
+    assert!(servers.state("worker").unwrap().pending.is_some());
+    servers.faults.borrow_mut().clear();
+    let outcomes = pass(&servers, &configuration, 360).await;
+    assert_eq!(effects(&outcomes), [(Effect::Scaled, false)]);
+}

@@ -22,7 +22,7 @@ pub(super) enum Next {
 pub(super) struct Failure {
     /// The HTTP status, when there was one.
     pub(super) status: Option<u16>,
-    /// An earlier attempt of the call may have been carried out.
+    /// One of the attempts may have been carried out.
     pub(super) maybe_done: bool,
     /// The server's words when it has no count to show in `/scale`.
     pub(super) replicas_unset: Option<String>,

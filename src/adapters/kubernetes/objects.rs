@@ -8,7 +8,7 @@ use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
 use crate::owners::{Autoscaler, ScaledObject};
-use crate::ports::{Change, Fault, Memories, Namespace, Place, Scaler, Seen, Workloads};
+use crate::ports::{Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
 pub(super) const CONFIG_MAP: &str = "outrigger";
@@ -145,7 +145,15 @@ impl Scaler for Clusters {
             return Ok(());
         };
         if failure.status != Some(422) {
-            return Err(self.workload_fault(place, failure));
+            let kind = if failure.maybe_done {
+                FaultKind::Unclear
+            } else {
+                FaultKind::Failed
+            };
+            return Err(Fault {
+                kind,
+                ..self.workload_fault(place, failure)
+            });
         }
         // 422 is a stale test or a value that the server does not take: look which.
         let now = self.read(place).await?;
