@@ -187,7 +187,8 @@ pub fn decide(
     };
     let stop = observation.stop;
     let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
-    // In shadow mode others are expected to scale.
+    warnings.extend(owner::warnings(policy, &observation.conflicts));
+    // In shadow mode others are expected to scale: they are told, and stop nothing.
     let conflicts = match policy.mode {
         Mode::Live => observation.conflicts.as_slice(),
         Mode::Shadow => &[],
@@ -200,7 +201,6 @@ pub fn decide(
         Mode::Shadow => contest::follow(&mut memory, current, now),
     }
     owner::remember(&mut memory, conflicts, is_paused);
-    warnings.extend(owner::warnings(policy, conflicts));
 
     let (demand, running) = if is_owned || is_paused {
         activity::forget(&mut memory);

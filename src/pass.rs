@@ -460,8 +460,11 @@ where
             decision,
         } = decided;
         let owners = shared.owners.get(&self.place(target).namespace);
-        let is_live = target.policy.mode == Mode::Live;
-        let depends = is_live && decision.depends_on_owners(state.as_ref());
+        let depends = match target.policy.mode {
+            Mode::Live => decision.depends_on_owners(state.as_ref()),
+            // Only to tell who they are.
+            Mode::Shadow => decision.is_scale(),
+        };
         let (true, Some(owners)) = (depends, owners) else {
             return Some(Decided {
                 observation,
@@ -473,7 +476,9 @@ where
         if owners.ran_out() || !self.calls.has_time() {
             return None;
         }
-        faults.extend(owners.faults().cloned());
+        if target.policy.mode == Mode::Live {
+            faults.extend(owners.faults().cloned());
+        }
         observation.conflicts = owners.conflicts(target, (decision.from, decision.to));
         Some(Decided::from(target, observation, state, self.plan.now))
     }

@@ -7,7 +7,7 @@
 use super::demand::Range;
 use super::{Limit, Reason, Running, activity};
 use crate::owners::Conflict;
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::state::State;
 
 /// Whether another autoscaler owns the workload.
@@ -72,8 +72,22 @@ pub(super) fn error(conflicts: &[Conflict]) -> Option<&str> {
     })
 }
 
-/// What is left over of KEDA, with the command that removes it. It tests what it removes: the list may have changed.
+/// What does not decide: in shadow mode an owner, and in both what is left over of KEDA, with the command that removes it.
 pub(super) fn warnings(policy: &Policy, conflicts: &[Conflict]) -> Vec<String> {
+    let mut warnings = left_over(policy, conflicts);
+    if policy.mode == Mode::Shadow && is_owned(conflicts) {
+        let owner = explain(policy, conflicts);
+        warnings.push(format!("live, this would hold: {owner}"));
+    } else if let (Mode::Shadow, Some(error)) = (policy.mode, error(conflicts)) {
+        warnings.push(format!(
+            "whether another autoscaler scales it could not be found out ({error}); live, this would not scale in"
+        ));
+    }
+    warnings
+}
+
+/// The command tests what it removes: the list may have changed.
+fn left_over(policy: &Policy, conflicts: &[Conflict]) -> Vec<String> {
     let left = conflicts.iter().filter_map(|conflict| match conflict {
         Conflict::Finalizer {
             scaled_object,

@@ -245,13 +245,30 @@ async fn in_a_pause_nobody_looks() {
 }
 
 #[tokio::test]
-async fn in_shadow_mode_others_are_expected_and_nobody_looks() {
+async fn in_shadow_mode_others_are_expected_and_only_told() {
     let (servers, mut configuration) = one(63, 2);
     configuration.targets[0].policy.mode = Mode::Shadow;
     servers.autoscalers.borrow_mut().push(autoscaler("worker"));
     let outcomes = pass(&servers, &configuration, 0).await;
     assert_eq!(effects(&outcomes), [(Effect::Shadow, false)]);
-    assert_eq!(lists(&servers.calls()), [""; 0]);
+    let warnings = |outcomes: &[Outcome<'_>]| {
+        let decided = outcomes[0].decided.as_ref().unwrap();
+        decided.decision.warnings.join("\n")
+    };
+    let told = warnings(&outcomes);
+    assert!(
+        told.starts_with("live, this would hold: HorizontalPodAutoscaler "),
+        "{told}"
+    );
+    // The shadow needs no right to look.
+    servers.fail("list autoscalers default", Fault::failed("Forbidden", "no"));
+    let outcomes = pass(&servers, &configuration, 60).await;
+    assert_eq!(effects(&outcomes), [(Effect::Shadow, false)]);
+    let told = warnings(&outcomes);
+    assert!(
+        told.contains("(Forbidden); live, this would not scale in"),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
