@@ -203,12 +203,23 @@ fn shown_key(key: &str) -> String {
 /// `, did you mean …` when a valid name is near, else the list of valid names.
 #[must_use]
 pub fn suggestion(found: &str, valid: &[&str]) -> String {
-    let nearest = valid.iter().map(|name| (distance(found, name), name)).min();
-    match nearest {
-        Some((edits, name)) if edits <= tolerated(name) => format!(", did you mean `{name}`?"),
-        Some(_) => format!(", allowed: {}", valid.join(", ")),
-        None => ", nothing is allowed here".to_owned(),
+    match nearest(found, valid) {
+        Some(name) => format!(", did you mean `{name}`?"),
+        None if valid.is_empty() => ", nothing is allowed here".to_owned(),
+        None => format!(", allowed: {}", valid.join(", ")),
     }
+}
+
+/// The valid name that a misspelt one is near to.
+#[must_use]
+pub fn nearest<'v>(found: &str, valid: &[&'v str]) -> Option<&'v str> {
+    let nearest = valid
+        .iter()
+        .map(|name| (distance(found, name), *name))
+        .min();
+    nearest
+        .filter(|(edits, name)| *edits <= tolerated(name))
+        .map(|(_, name)| name)
 }
 
 /// Whether a name is likely to be a misspelt one, or is that one.

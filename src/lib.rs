@@ -21,6 +21,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+pub mod cron;
 pub mod decide;
 pub mod document;
 pub mod fields;
@@ -37,6 +38,7 @@ pub mod report;
 pub mod settings;
 pub mod state;
 pub mod stop;
+pub mod thousandths;
 pub mod ticks;
 pub mod wake;
 
