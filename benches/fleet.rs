@@ -162,7 +162,9 @@ spec:
                 {
                     &mut requests.owner_lists
                 }
-                Service::Sqs | Service::Eks | Service::Kubernetes => &mut requests.others,
+                Service::Sqs | Service::CloudWatch | Service::Eks | Service::Kubernetes => {
+                    &mut requests.others
+                }
             };
             *count += 1;
             requests.failed += usize::from(!(200..300).contains(&status));

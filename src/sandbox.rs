@@ -1,4 +1,4 @@
-//! Local SQS, STS, EKS, Kubernetes and Lambda Runtime endpoints.
+//! Local SQS, CloudWatch, STS, EKS, Kubernetes and Lambda Runtime endpoints.
 //!
 //! `outrigger demo`, the tests and the benchmarks run the real function against them. They check what a careless double
 //! would wave through: every AWS signature, every rule of the EKS authenticator, the shipped RBAC, and the preconditions
@@ -22,6 +22,7 @@ use access::Connection;
 use certificate::Certificate;
 use eks::{Cluster, Eks};
 use kubernetes::{Kubernetes, Setup};
+use metrics::Metrics;
 use queues::Queues;
 use server::{Reply, Running};
 use signature::Credentials;
@@ -30,10 +31,12 @@ use sts::Sts;
 mod access;
 pub mod authenticator;
 mod certificate;
+mod cloudwatch;
 pub mod eks;
 mod encoding;
 pub mod fault;
 pub mod kubernetes;
+pub mod metrics;
 mod partition;
 pub mod queues;
 pub mod runtime_api;
@@ -83,6 +86,8 @@ impl Default for SandboxOptions {
 pub enum Service {
     /// Amazon SQS.
     Sqs,
+    /// Amazon CloudWatch.
+    CloudWatch,
     /// AWS STS.
     Sts,
     /// Amazon EKS.
@@ -96,7 +101,7 @@ pub enum Service {
 pub struct Recorded {
     /// To whom.
     pub service: Service,
-    /// `GetQueueAttributes orders`, `DescribeCluster demo`, `GetCallerIdentity`, or method and path, without the query.
+    /// `GetQueueAttributes orders`, `GetMetricData AWS/SQS NumberOfMessagesSent QueueName=orders`, `DescribeCluster demo`, `GetCallerIdentity`, or method and path, without the query.
     pub action: String,
     /// The status it was answered with; 0 where it never was.
     pub status: u16,
@@ -108,7 +113,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     environment: BTreeMap<String, String>,
     kubeconfig: String,
-    _running: [Running; 4],
+    _running: [Running; 5],
 }
 
 /// What the endpoints share.
@@ -118,6 +123,7 @@ struct Shared {
     latency: Duration,
     credentials: Credentials,
     queues: Queues,
+    metrics: Metrics,
     sts: Sts,
     eks: Eks,
     kubernetes: Kubernetes,
@@ -136,6 +142,7 @@ impl Sandbox {
             rbac,
         } = options;
         let sqs = Bound::new().await?;
+        let cloudwatch = Bound::new().await?;
         let sts = Bound::new().await?;
         let eks = Bound::new().await?;
         let api = Bound::new().await?;
@@ -149,7 +156,12 @@ impl Sandbox {
             .ok_or_else(|| io::Error::other("the account cannot be part of an ARN"))?;
         let endpoint = format!("https://{}", api.address);
         let admin_token = format!("sandbox-admin-{}", random_id());
-        let addresses = [sqs.address, sts.address, eks.address];
+        let addresses = access::Addresses {
+            sqs: sqs.address,
+            cloudwatch: cloudwatch.address,
+            sts: sts.address,
+            eks: eks.address,
+        };
         let environment = access::environment(&region, &credential, addresses);
         let connection = Connection {
             endpoint: &endpoint,
@@ -183,6 +195,7 @@ impl Sandbox {
             latency,
             credentials,
             queues: Queues::new(format!("http://{}", sqs.address), account),
+            metrics: Metrics::default(),
             sts: Sts::default(),
             eks: description,
             kubernetes: objects,
@@ -190,6 +203,7 @@ impl Sandbox {
         });
         let running = [
             sqs.serve(&shared, answer_sqs),
+            cloudwatch.serve(&shared, answer_cloudwatch),
             sts.serve(&shared, answer_sts),
             eks.serve(&shared, answer_eks),
             serve_kubernetes(api, &shared, certificate),
@@ -218,6 +232,12 @@ impl Sandbox {
     #[must_use]
     pub fn queues(&self) -> &Queues {
         &self.shared.queues
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// The Kubernetes cluster.
@@ -278,6 +298,17 @@ fn answer_sqs(shared: &Shared, request: &Request<Bytes>) -> Reply {
     } = shared;
     let (action, reply) = sqs::handle(queues, credentials, region, request, now());
     shared.finish(Service::Sqs, action, reply)
+}
+
+fn answer_cloudwatch(shared: &Shared, request: &Request<Bytes>) -> Reply {
+    let Shared {
+        metrics,
+        credentials,
+        region,
+        ..
+    } = shared;
+    let (action, reply) = cloudwatch::handle(metrics, credentials, region, request, now());
+    shared.finish(Service::CloudWatch, action, reply)
 }
 
 fn answer_sts(shared: &Shared, request: &Request<Bytes>) -> Reply {

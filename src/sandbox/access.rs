@@ -8,12 +8,27 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::signature::Credential;
 
+/// Where the AWS endpoints listen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) sqs: SocketAddr,
+    pub(super) cloudwatch: SocketAddr,
+    pub(super) sts: SocketAddr,
+    pub(super) eks: SocketAddr,
+}
+
 /// What an AWS SDK reads.
 pub(super) fn environment(
     region: &str,
     credential: &Credential,
-    [sqs, sts, eks]: [SocketAddr; 3],
+    addresses: Addresses,
 ) -> BTreeMap<String, String> {
+    let Addresses {
+        sqs,
+        cloudwatch,
+        sts,
+        eks,
+    } = addresses;
     let endpoint = |address: SocketAddr| format!("http://{address}");
     [
         ("AWS_REGION", region.to_owned()),
@@ -23,6 +38,7 @@ pub(super) fn environment(
         ("AWS_SECRET_ACCESS_KEY", credential.secret.clone()),
         ("AWS_SESSION_TOKEN", credential.token.clone()),
         ("AWS_ENDPOINT_URL_SQS", endpoint(sqs)),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", endpoint(cloudwatch)),
         ("AWS_ENDPOINT_URL_STS", endpoint(sts)),
         ("AWS_ENDPOINT_URL_EKS", endpoint(eks)),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),

@@ -39,15 +39,17 @@ pub(in crate::sandbox) fn body_json(response: Response) -> Value {
 }
 
 pub(in crate::sandbox) fn body_text(response: Response) -> String {
+    String::from_utf8(body_bytes(response)).expect("text")
+}
+
+pub(in crate::sandbox) fn body_bytes(response: Response) -> Vec<u8> {
     let mut body = response.into_body();
     let frame = body.frame();
     let mut frame = std::pin::pin!(frame);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match frame.as_mut().poll(&mut context) {
-        std::task::Poll::Ready(Some(Ok(frame))) => {
-            String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text")
-        }
-        _ => String::new(),
+        std::task::Poll::Ready(Some(Ok(frame))) => frame.into_data().expect("data").to_vec(),
+        _ => Vec::new(),
     }
 }
 
@@ -61,7 +63,7 @@ pub(in crate::sandbox) struct Signed {
     pub(in crate::sandbox) method: Method,
     pub(in crate::sandbox) target: String,
     pub(in crate::sandbox) headers: Vec<(&'static str, String)>,
-    pub(in crate::sandbox) body: String,
+    pub(in crate::sandbox) body: Vec<u8>,
 }
 
 impl Signed {
@@ -74,14 +76,14 @@ impl Signed {
             method: Method::GET,
             target: target.to_owned(),
             headers: vec![("host", "127.0.0.1:1".to_owned())],
-            body: String::new(),
+            body: Vec::new(),
         }
     }
 
-    pub(in crate::sandbox) fn post(service: &str, body: &str) -> Self {
+    pub(in crate::sandbox) fn post(service: &str, body: impl Into<Vec<u8>>) -> Self {
         let mut signed = Self::get(service, "/");
         signed.method = Method::POST;
-        body.clone_into(&mut signed.body);
+        signed.body = body.into();
         signed
     }
 
@@ -105,7 +107,7 @@ impl Signed {
         names.sort();
         names.dedup();
         let claim = self.claim(names);
-        let payload = hex(&Sha256::digest(self.body.as_bytes()));
+        let payload = hex(&Sha256::digest(&self.body));
         let canonical =
             canonical_request(&request, &claim.signed_headers, &payload).expect("canonical");
         let value = format!(

@@ -6,7 +6,7 @@ fn queues() -> Queues {
 }
 
 fn call(queues: &Queues, operation: &str, input: &Value) -> (u16, Option<String>, Value) {
-    let request = Signed::post("sqs", &input.to_string())
+    let request = Signed::post("sqs", input.to_string())
         .header("x-amz-target", &format!("AmazonSQS.{operation}"))
         .request();
     let (_, reply) = handle(queues, &testing::credentials(), REGION, &request, NOW);

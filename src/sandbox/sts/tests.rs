@@ -73,7 +73,7 @@ fn assumed_credentials_are_good_at_once() {
     let (sts, credentials) = (Sts::default(), testing::credentials());
     let role = "arn:aws:iam::123456789012:role/path/reader";
     let form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={role}&RoleSessionName=me");
-    let request = Signed::post("sts", &form)
+    let request = Signed::post("sts", form.as_str())
         .header("accept", "application/json")
         .request();
     assert_eq!(answer(&sts, &credentials, &request).0, 403);
@@ -81,7 +81,7 @@ fn assumed_credentials_are_good_at_once() {
     sts.allow_role(role, Some("shared"));
     assert_eq!(answer(&sts, &credentials, &request).0, 403);
     let form = format!("{form}&ExternalId=shared");
-    let request = Signed::post("sts", &form)
+    let request = Signed::post("sts", form.as_str())
         .header("accept", "application/json")
         .request();
     let (status, body) = answer(&sts, &credentials, &request);
