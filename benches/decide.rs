@@ -6,16 +6,18 @@
 #![allow(clippy::unwrap_used, reason = "a broken measurement stops")]
 
 use std::hint::black_box;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use outrigger::cron::{Schedule, time_zone};
 use outrigger::decide::{
     Observation, QueueDepth, Reading, Reason, Rollout, Stop, Workload, decide,
 };
 use outrigger::policy::{
-    Identity, Pause, Policy, Queue, QueueAddress, ReplicaBounds, ScalingRules, SqsTrigger, Trigger,
+    CloudWatchTrigger, CronTrigger, Identity, Metric, MetricQuery, Pause, Policy, Queue,
+    QueueAddress, ReplicaBounds, ScalingRules, SqsTrigger, Trigger,
 };
 use outrigger::state::{MAX_ENTRIES, MAX_EVENTS, ScaleEvent, State, WindowEntry};
 use table::{Table, median, quote};
@@ -30,26 +32,47 @@ const MAX_STATE_BYTES: usize = 2048;
 
 fn main() -> ExitCode {
     let mut table = Table::default();
-    time("decide, steady", (7, 63), &steady(7), Reason::Steady);
+    let at_seven = steady(7);
+    time(
+        "decide, steady",
+        (policy(), observation(7, 63)),
+        &at_seven,
+        Reason::Steady,
+        "about 1 us",
+    );
     time(
         "decide, scaling out",
-        (7, 630),
-        &steady(7),
+        (policy(), observation(7, 630)),
+        &at_seven,
         Reason::QueueDepth,
+        "about 1 us",
     );
     time(
         "decide, scaling in waits, all lists full",
-        (40, 10),
+        (policy(), observation(40, 10)),
         &full(),
         Reason::ScaleInWindow,
+        "about 1 us",
+    );
+    time(
+        "decide, with a cron and a CloudWatch trigger",
+        all_kinds(),
+        &at_seven,
+        Reason::Steady,
+        "a few us",
     );
     life(&mut table);
     table.finish()
 }
 
 /// The median of several batches of calls.
-fn time(name: &str, (replicas, visible): (u32, u64), state: &State, expected: Reason) {
-    let (policy, observation) = (policy(), observation(replicas, visible));
+fn time(
+    name: &str,
+    (policy, observation): (Policy, Observation),
+    state: &State,
+    expected: Reason,
+    bar: &str,
+) {
     // A measurement of another case than the one named would be worse than none.
     let reason = decide(&policy, &observation, Some(state), at(1000)).reason;
     assert_eq!(reason, expected, "{name}");
@@ -64,7 +87,7 @@ fn time(name: &str, (replicas, visible): (u32, u64), state: &State, expected: Re
     };
     batch();
     let nanoseconds = median((0..BATCHES).map(|_| batch()).collect());
-    quote(name, format!("{nanoseconds:.0} ns"), "about 1 us");
+    quote(name, format!("{nanoseconds:.0} ns"), bar);
 }
 
 /// A long life of a restless queue: the longest lists and the most bytes that the state ever has.
@@ -146,6 +169,38 @@ fn policy() -> Policy {
             count_delayed: false,
         })],
     }
+}
+
+/// The same with a window of office hours and a metric beside the queue.
+fn all_kinds() -> (Policy, Observation) {
+    let zone = time_zone("Europe/Berlin").unwrap();
+    let schedule = |text| Schedule::parse(text, &zone).unwrap();
+    let cron = CronTrigger {
+        start: schedule("0 8 * * 1-5"),
+        end: schedule("0 18 * * 1-5"),
+        timezone: "Europe/Berlin".to_owned(),
+        replicas: NonZeroU32::new(5).unwrap(),
+    };
+    let cloudwatch = CloudWatchTrigger {
+        metric: Metric {
+            query: MetricQuery::Expression("SELECT 1".to_owned()),
+            period_seconds: 60,
+            collection_seconds: 300,
+            end_offset_seconds: 0,
+            region: "ap-northeast-1".to_owned(),
+            endpoint: None,
+            identity: Identity::Function,
+        },
+        target_milli: NonZeroU64::new(60_000).unwrap(),
+        activation_milli: 0,
+        no_data_milli: None,
+    };
+    let (mut policy, mut observation) = (policy(), observation(7, 63));
+    policy.triggers.push(Trigger::Cron(cron));
+    policy.triggers.push(Trigger::CloudWatch(cloudwatch));
+    let readings = [Reading::Cron, Reading::Metric(Some(90_500))];
+    observation.readings.extend(readings);
+    (policy, observation)
 }
 
 fn observation(replicas: u32, visible: u64) -> Observation {

@@ -83,6 +83,10 @@ pub struct Rollout {
 pub enum Reading {
     /// The three counts of a queue.
     Queue(QueueDepth),
+    /// The value of a metric, in thousandths; `None` when there is no data, which the trigger says what to make of.
+    Metric(Option<i64>),
+    /// Nothing: a cron trigger is computed from the time.
+    Cron,
     /// No reading, and why. Never a zero.
     Failed {
         /// A short stable code, such as `AccessDenied`.
@@ -206,7 +210,7 @@ pub fn decide(
         activity::forget(&mut memory);
         remember_scale_in(&mut memory, policy, current, now);
         memory.out_window.clear();
-        let demand = Demand::of(policy, &observation.readings, &memory, current);
+        let demand = Demand::of(policy, &observation.readings, &memory, current, now);
         let mut running = match policy.pause.replicas {
             _ if is_owned => Running::new(current, Reason::OtherOwner),
             _ if stop.all => Running::new(current, Reason::Stopped),
@@ -217,7 +221,7 @@ pub fn decide(
         (demand, running)
     } else {
         demand::count_failures(policy, &observation.readings, &mut memory);
-        let demand = Demand::of(policy, &observation.readings, &memory, current);
+        let demand = Demand::of(policy, &observation.readings, &memory, current, now);
         activity::remember(&mut memory, &demand, now);
         let (mut running, mut range) = wanted(policy, &demand, current);
         if was_owned {
@@ -315,7 +319,7 @@ fn wanted(policy: &Policy, demand: &Demand, current: u32) -> (Running, Option<Ra
     let reason = match (demand.leading, demand.within_tolerance) {
         (Leading::Fallback, _) => Reason::Fallback,
         _ if count != current && bounds.rest() == Some(current) => Reason::Activated,
-        _ if count != current => Reason::QueueDepth,
+        (leading, _) if count != current => leading.reason(),
         (_, true) => Reason::WithinTolerance,
         (_, false) => Reason::Steady,
     };
@@ -491,7 +495,7 @@ fn within_bounds(
         running.reason = Reason::AboveMax;
     } else if current < min
         && running.count == min
-        && running.reason == Reason::QueueDepth
+        && running.reason.is_demand()
         && demand.range.is_some_and(|range| range.out <= min)
     {
         running.reason = Reason::BelowMin;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
-use crate::adapters::sqs::Sqs;
+use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
 use crate::log;
 use crate::manifest::{self, Configuration, Target};
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Payload {
 struct Function {
     settings: Settings,
     clock: Clock,
-    sqs: Sqs,
+    sources: AwsSources,
     clusters: Clusters,
     configuration: RefCell<Option<Loaded>>,
     last_reasons: RefCell<LastReasons>,
@@ -142,7 +142,7 @@ impl Function {
         Self {
             settings,
             clock,
-            sqs: Sqs::new(aws),
+            sources: AwsSources::new(aws),
             clusters,
             configuration: RefCell::default(),
             last_reasons: RefCell::default(),
@@ -237,7 +237,7 @@ impl Function {
         dry_run: bool,
     ) -> Vec<Outcome<'t>> {
         let world = World {
-            queues: &self.sqs,
+            sources: &self.sources,
             workloads: &self.clusters,
             scaler: &self.clusters,
             memories: &self.clusters,

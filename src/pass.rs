@@ -1,34 +1,36 @@
 //! One pass over the selected targets: observe, decide, act. The only caller of the ports.
 //!
 //! All targets run at the same time; the calls to each kind of server are bounded, not the targets, so that a slow
-//! queue holds up nobody else. Each queue and each namespace's memory is read once, however many targets share it, and so
-//! are a namespace's other owners, but only once a target is about to change its count.
+//! queue holds up nobody else. Each queue, each metric and each namespace's memory is read once, however many targets share it,
+//! and so are a namespace's other owners, but only once a target is about to change its count.
 
 mod act;
+mod readings;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join_all, join3};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use crate::decide::{Decision, Observation, QueueDepth, Reading, decide};
+use crate::decide::{Decision, Observation, Reading, decide};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
-use crate::policy::{Mode, Queue, Trigger};
+use crate::policy::Mode;
 use crate::ports::{
-    Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories, Workloads,
+    Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
 use crate::stop::LastStops;
 use act::{Act, Live, Remembered, Shadow, Task};
+use readings::Readings;
 
-/// Calls at the same time to SQS, and as many to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
+/// Calls at the same time to SQS, and as many to CloudWatch and to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
 /// Lambda can still shake hands with as many connections in its first second.
 pub const MAX_CALLS: usize = 32;
 /// Patches at the same time to one ConfigMap. They touch different keys but one object, so more only meet conflicts.
@@ -39,8 +41,8 @@ const ACT_RESERVE: Duration = Duration::from_secs(3);
 /// The outside of a pass. Live targets are acted on through `scaler` and `memories`, shadow targets through `shadow_memories` alone.
 #[derive(Debug, Clone, Copy)]
 pub struct World<'w, Q, W, C, M, S> {
-    /// Queue depths.
-    pub queues: &'w Q,
+    /// What triggers read.
+    pub sources: &'w Q,
     /// Workloads to read.
     pub workloads: &'w W,
     /// Workloads to scale.
@@ -142,7 +144,7 @@ impl Outcome<'_> {
 }
 
 /// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.
-pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories, S: ShadowMemories>(
+pub async fn run<'t, Q: Sources, W: Workloads, C: Scaler, M: Memories, S: ShadowMemories>(
     world: World<'_, Q, W, C, M, S>,
     targets: &[&'t Target],
     plan: Plan<'_>,
@@ -151,6 +153,7 @@ pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories, S: ShadowM
     let calls = Calls {
         deadline: plan.deadline,
         sqs: Semaphore::new(MAX_CALLS),
+        cloudwatch: Semaphore::new(MAX_CALLS),
         clusters: clusters
             .map(|cluster| (cluster, Semaphore::new(MAX_CALLS)))
             .collect(),
@@ -176,8 +179,8 @@ pub async fn run<'t, Q: Queues, W: Workloads, C: Scaler, M: Memories, S: ShadowM
 type SharedRead<'a, T> = Shared<LocalBoxFuture<'a, Result<T, Fault>>>;
 
 /// Reads that several targets wait for.
-struct SharedReads<'a> {
-    depths: HashMap<Queue, SharedRead<'a, QueueDepth>>,
+struct SharedReads<'a, Q> {
+    readings: Readings<'a, Q>,
     memories: BTreeMap<Namespace, SharedMemory<'a>>,
     owners: BTreeMap<Namespace, Shared<LocalBoxFuture<'a, Rc<Owners>>>>,
 }
@@ -203,6 +206,7 @@ struct Pass<'w, Q, W, C, M, S> {
 struct Calls {
     deadline: Option<Instant>,
     sqs: Semaphore,
+    cloudwatch: Semaphore,
     /// By cluster: one that does not answer takes no other's turns.
     clusters: BTreeMap<String, Semaphore>,
 }
@@ -260,7 +264,7 @@ impl Calls {
 
 impl<Q, W, C, M, S> Pass<'_, Q, W, C, M, S>
 where
-    Q: Queues,
+    Q: Sources,
     W: Workloads,
     C: Scaler,
     M: Memories,
@@ -277,30 +281,14 @@ where
         }
     }
 
-    fn shared_reads<'s>(&'s self, targets: &[&Target]) -> SharedReads<'s> {
+    fn shared_reads<'s>(&'s self, targets: &[&Target]) -> SharedReads<'s, Q> {
         let mut reads = SharedReads {
-            depths: HashMap::new(),
+            readings: Readings::new(self.world.sources, &self.calls, self.plan.now),
             memories: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
         for target in targets {
-            for trigger in &target.policy.triggers {
-                let Trigger::SqsQueue(trigger) = trigger;
-                reads
-                    .depths
-                    .entry(trigger.queue.clone())
-                    .or_insert_with_key(|queue| {
-                        let queue = queue.clone();
-                        let read = async move {
-                            let what = format!("reading the queue `{}`", queue.address.name());
-                            let depth = || self.world.queues.depth(&queue);
-                            self.calls
-                                .bounded(Some(&self.calls.sqs), ACT_RESERVE, &what, depth)
-                                .await
-                        };
-                        read.boxed_local().shared()
-                    });
-            }
+            reads.readings.add(target);
             let namespace = self.place(target).namespace;
             reads
                 .owners
@@ -348,7 +336,7 @@ where
         })
     }
 
-    async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_>) -> Outcome<'t> {
+    async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_, Q>) -> Outcome<'t> {
         let place = self.place(target);
         let mut outcome = Outcome {
             target,
@@ -372,10 +360,10 @@ where
             &what,
             read,
         );
-        let depths = read_depths(target, shared);
-        let (workload, depths, keys) = join3(workload, depths, memory.keys.clone()).await;
+        let readings = shared.readings.of(target);
+        let (workload, readings, keys) = join3(workload, readings, memory.keys.clone()).await;
 
-        let faults = depths.iter().filter_map(|depth| depth.as_ref().err());
+        let faults = readings.iter().filter_map(|reading| reading.as_ref().err());
         let faults = faults
             .chain(workload.as_ref().err())
             .chain(keys.as_ref().err());
@@ -385,11 +373,8 @@ where
         if ran_out || !self.calls.has_time() {
             return not_reached(outcome);
         }
-        outcome.faults.extend(
-            depths
-                .iter()
-                .filter_map(|depth| depth.as_ref().err().cloned()),
-        );
+        let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
+        outcome.faults.extend(failed.cloned());
         let keys = keys
             .inspect_err(|fault| outcome.faults.push(fault.clone()))
             .ok();
@@ -406,9 +391,8 @@ where
             let told = |problems| outcome.faults.push(unreadable_state(target, &problems));
             State::parse(text).map_err(told).ok()
         });
-        let readings = depths.into_iter().map(|depth| match depth {
-            Ok(depth) => Reading::Queue(depth),
-            Err(fault) => Reading::Failed { error: fault.code },
+        let readings = readings.into_iter().map(|reading| {
+            reading.unwrap_or_else(|Fault { code, .. }| Reading::Failed { error: code })
         });
         let observation = Observation {
             workload: seen.workload,
@@ -451,7 +435,7 @@ where
         &self,
         target: &Target,
         decided: Decided,
-        shared: &SharedReads<'_>,
+        shared: &SharedReads<'_, Q>,
         faults: &mut Vec<Fault>,
     ) -> Option<Decided> {
         let Decided {
@@ -560,14 +544,6 @@ impl Owners {
         };
         unknown.chain(known).collect()
     }
-}
-
-async fn read_depths(target: &Target, shared: &SharedReads<'_>) -> Vec<Result<QueueDepth, Fault>> {
-    let reads = target.policy.triggers.iter().filter_map(|trigger| {
-        let Trigger::SqsQueue(trigger) = trigger;
-        shared.depths.get(&trigger.queue).cloned()
-    });
-    join_all(reads).await
 }
 
 /// Named at every pass until it is quiet, since only a person can end it.

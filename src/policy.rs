@@ -2,9 +2,13 @@
 //!
 //! Everything here is built by `manifest`, which refuses what these types cannot hold.
 
-use std::num::NonZeroU32;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cron::Schedule;
+use crate::document::quoted;
 
 /// Scale-in waits for the highest wanted count of this many seconds unless `behavior` says otherwise.
 /// The Kubernetes controller's own default (`--horizontal-pod-autoscaler-downscale-stabilization`, 5 min); a shorter one
@@ -216,6 +220,10 @@ pub struct Pause {
 pub enum Trigger {
     /// `aws-sqs-queue`.
     SqsQueue(SqsTrigger),
+    /// `cron`.
+    Cron(CronTrigger),
+    /// `aws-cloudwatch`.
+    CloudWatch(CloudWatchTrigger),
 }
 
 /// An `aws-sqs-queue` trigger.
@@ -234,6 +242,130 @@ pub struct SqsTrigger {
     pub count_in_flight_for_scale_out: bool,
     /// `scaleOnDelayed`: messages that are not deliverable yet count too.
     pub count_delayed: bool,
+}
+
+/// A `cron` trigger. It needs no reading and never fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CronTrigger {
+    /// `start`: when the window opens.
+    pub start: Schedule,
+    /// `end`: when it closes.
+    pub end: Schedule,
+    /// `timezone`, as written.
+    pub timezone: String,
+    /// `desiredReplicas`: the count asked for while the window is open; while it is closed none is.
+    pub replicas: NonZeroU32,
+}
+
+impl CronTrigger {
+    /// Whether the window is open. As KEDA has it: unless it opens before it closes, it is open already.
+    /// So a window from 22:00 to 06:00 is open at midnight, too.
+    #[must_use]
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        let opens = self.start.next(now).unwrap_or(Timestamp::MAX);
+        let closes = self.end.next(now).unwrap_or(Timestamp::MAX);
+        opens >= closes
+    }
+}
+
+impl fmt::Display for CronTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (quoted(self.start.text()), quoted(self.end.text()));
+        write!(f, "cron {start} to {end} ({})", self.timezone)
+    }
+}
+
+/// An `aws-cloudwatch` trigger. Decimals are in thousandths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudWatchTrigger {
+    /// What is read.
+    pub metric: Metric,
+    /// `targetMetricValue`: what one replica takes care of.
+    pub target_milli: NonZeroU64,
+    /// `activationTargetMetricValue`: active only strictly above it.
+    pub activation_milli: i64,
+    /// What no data counts as: `minMetricValue`; `None` with `ignoreNullValues: "false"`, when it is a failed reading.
+    pub no_data_milli: Option<i64>,
+}
+
+/// A CloudWatch metric, its time window and the way to it. Equal values are read once a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Metric {
+    /// What is asked for.
+    pub query: MetricQuery,
+    /// `metricStatPeriod`: seconds that one value sums up, at least 1.
+    pub period_seconds: u32,
+    /// `metricCollectionTime`: seconds of values that are asked for, of which the newest counts.
+    pub collection_seconds: u32,
+    /// `metricEndTimeOffset`: how many seconds ago the window ends.
+    pub end_offset_seconds: u32,
+    /// `awsRegion`.
+    pub region: String,
+    /// `awsEndpoint`, replacing the regional CloudWatch endpoint.
+    pub endpoint: Option<String>,
+    /// Who asks.
+    pub identity: Identity,
+}
+
+/// What is asked of CloudWatch.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MetricQuery {
+    /// One statistic of one metric.
+    Statistic {
+        /// `namespace`, such as `AWS/SQS`.
+        namespace: String,
+        /// `metricName`.
+        name: String,
+        /// `dimensionName` and `dimensionValue`, in the order of the manifest; never empty.
+        dimensions: Vec<(String, String)>,
+        /// `metricStat`, such as `Average` or `p99`.
+        statistic: String,
+        /// `metricUnit`.
+        unit: Option<String>,
+    },
+    /// `expression`: metric math or a Metrics Insights query.
+    Expression(String),
+}
+
+/// Seconds from the beginning of year 1, to which KEDA aligns periods, to the beginning of 1970.
+const YEAR_ONE_TO_UNIX: i64 = 62_135_596_800;
+
+impl Metric {
+    /// The time that is asked for, from and to: to the last whole period before `metricEndTimeOffset` seconds ago.
+    /// A period of 300 s at 12:34:56 ends at 12:30:00. `None` where the calendar ends.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let offset = i64::from(self.end_offset_seconds);
+        let since_year_one = now.as_second() - offset + YEAR_ONE_TO_UNIX;
+        let past_period = since_year_one.rem_euclid(i64::from(self.period_seconds.max(1)));
+        let to = since_year_one - past_period - YEAR_ONE_TO_UNIX;
+        let to = Timestamp::from_second(to).ok()?;
+        let length = SignedDuration::from_secs(i64::from(self.collection_seconds));
+        Some((to.checked_sub(length).ok()?, to))
+    }
+}
+
+impl fmt::Display for Metric {
+    /// `AWS/SQS ApproximateAgeOfOldestMessage QueueName=orders`, or the expression.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.query {
+            MetricQuery::Expression(expression) => f.write_str(&quoted(expression)),
+            MetricQuery::Statistic {
+                namespace,
+                name,
+                dimensions,
+                statistic: _,
+                unit: _,
+            } => {
+                let dimensions = dimensions.iter();
+                let dimensions: Vec<String> = dimensions
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                let dimensions = dimensions.join(",");
+                f.write_str(&quoted(&format!("{namespace} {name} {dimensions}")))
+            }
+        }
+    }
 }
 
 /// A queue and the way to it. Equal values are read once a pass, however many targets share them.
@@ -288,3 +420,6 @@ pub enum Identity {
         external_id: Option<String>,
     },
 }
+
+#[cfg(test)]
+mod tests;

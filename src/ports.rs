@@ -3,15 +3,25 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use jiff::Timestamp;
+
 use crate::decide::{QueueDepth, Workload};
 use crate::manifest::WorkloadRef;
 use crate::owners::{Autoscaler, ScaledObject};
-use crate::policy::Queue;
+use crate::policy::{Metric, Queue};
 
-/// Reads queue depths.
-pub trait Queues {
+/// Reads what triggers name.
+pub trait Sources {
     /// The three counts of a queue. A count that is missing or not a number is a fault, never a zero.
     fn depth(&self, queue: &Queue) -> impl Future<Output = Result<QueueDepth, Fault>>;
+
+    /// The newest value of a metric in its window before `now`, in thousandths, `None` when there is no data.
+    /// What is no number is a fault.
+    fn metric(
+        &self,
+        metric: &Metric,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<i64>, Fault>>;
 }
 
 /// Reads workloads.

@@ -5,14 +5,19 @@
 //!  "workload":{"replicas":4,"rollout":{"paused":false,"aborted":false,"updating":false,"pauseStep":false}},
 //!  "readings":[{"visible":120,"inFlight":4,"delayed":0},{"error":"AccessDenied"}],"conflicts":[],"state":null}
 //! ```
+//!
 //! `conflicts` is what was found when other owners were looked for, empty when nothing was found or nobody looked:
 //! `{"kind":"HorizontalPodAutoscaler","name":"worker"}`, with `"scaledObject":"worker"` when it is KEDA's;
 //! `{"kind":"ScaledObject","name":"worker","finalizer":0}` for one without an autoscaler that still carries KEDA's finalizer, at
 //! that place of its list; `{"error":"Forbidden"}` when nobody could tell.
 //!
-//! (and, while somebody has stopped the target in the ConfigMap, `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while it
-//! takes over from a Deployment, `"handover":true`)
-//! gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
+//! `readings[i]` belongs to `triggers[i]`: the counts of a queue; `{"valueMilli":1500}`, in thousandths, or `{"noData":true}` of a
+//! CloudWatch metric; `{}` for a cron trigger, which is computed from `now`; or `{"error":"…"}` for a reading that failed.
+//!
+//! While somebody has stopped the target in the ConfigMap, there is also `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while
+//! it takes over from a Deployment, `"handover":true`.
+//!
+//! The example gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
 
 mod conflict;
 
@@ -23,7 +28,7 @@ use crate::decide::{Decision, Observation, QueueDepth, Reading, Rollout, Stop, W
 use crate::document::{Node, parse_json};
 use crate::fields::{self, Fields, Problems};
 use crate::manifest::{Resolution, read_scaled_object};
-use crate::policy::{Policy, Trigger};
+use crate::policy::{Policy, SqsTrigger, Trigger};
 use crate::state::State;
 
 /// Everything that a decision depends on.
@@ -197,15 +202,29 @@ fn read_reading(
     problems: &mut Problems,
 ) -> Option<Reading> {
     let mut fields = Fields::of(node, path, problems)?;
-    if let Some(error) = fields.read("error", problems, fields::text) {
-        fields.finish(problems);
-        return Some(Reading::Failed { error });
-    }
-    // A count that the trigger needs must be there: what is missing is not zero.
-    let (in_flight_counts, delayed_counts) = match trigger {
-        Some(Trigger::SqsQueue(trigger)) => (trigger.count_in_flight, trigger.count_delayed),
-        None => (false, false),
+    let reading = match trigger? {
+        Trigger::Cron(_) => Some(Reading::Cron),
+        Trigger::SqsQueue(trigger) => read_error(&mut fields, problems)
+            .or_else(|| read_depth(&mut fields, trigger, problems).map(Reading::Queue)),
+        Trigger::CloudWatch(_) => {
+            read_error(&mut fields, problems).or_else(|| read_metric(&mut fields, problems))
+        }
     };
+    fields.finish(problems);
+    reading
+}
+
+fn read_error(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Reading> {
+    let error = fields.read("error", problems, fields::text)?;
+    Some(Reading::Failed { error })
+}
+
+fn read_depth(
+    fields: &mut Fields<'_>,
+    trigger: &SqsTrigger,
+    problems: &mut Problems,
+) -> Option<QueueDepth> {
+    // A count that the trigger needs must be there: what is missing is not zero.
     let mut messages = |key, needed| {
         let found = if needed {
             fields.require(key, "a number of messages", problems)
@@ -219,14 +238,35 @@ fn read_reading(
         }
     };
     let visible = messages("visible", true);
-    let in_flight = messages("inFlight", in_flight_counts);
-    let delayed = messages("delayed", delayed_counts);
-    fields.finish(problems);
-    Some(Reading::Queue(QueueDepth {
+    let in_flight = messages("inFlight", trigger.count_in_flight);
+    let delayed = messages("delayed", trigger.count_delayed);
+    Some(QueueDepth {
         visible: visible?,
         in_flight: in_flight?,
         delayed: delayed?,
-    }))
+    })
+}
+
+/// A value in thousandths, or no data, which must be said.
+fn read_metric(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Reading> {
+    let no_data = fields.read("noData", problems, fields::boolean);
+    let path = fields.path("valueMilli");
+    match (fields.take("valueMilli"), no_data == Some(true)) {
+        (Some(node), false) => {
+            let value = fields::integer(node, &path, i64::MIN..=i64::MAX, problems)?;
+            Some(Reading::Metric(Some(value)))
+        }
+        (None, true) => Some(Reading::Metric(None)),
+        (Some(node), true) => {
+            problems.found(node, &path, "a value or `noData`, not both");
+            None
+        }
+        (None, false) => {
+            let message = "missing, allowed: a whole number of thousandths, or `noData`: true";
+            problems.error(fields.position(), &path, message);
+            None
+        }
+    }
 }
 
 /// The record of one decision. `manifest` is the target's ScaledObject.
@@ -286,6 +326,9 @@ fn reading_json(reading: &Reading) -> Json {
         }) => {
             json!({"visible": visible, "inFlight": in_flight, "delayed": delayed})
         }
+        Reading::Metric(Some(value)) => json!({"valueMilli": value}),
+        Reading::Metric(None) => json!({"noData": true}),
+        Reading::Cron => json!({}),
         Reading::Failed { error } => json!({"error": error}),
     }
 }
@@ -357,6 +400,100 @@ mod tests {
             assert_eq!(
                 decision_json(&again).to_string(),
                 decision_json(&decision).to_string()
+            );
+        }
+    }
+
+    /// A queue, a cron window, and a metric with and without `ignoreNullValues`.
+    fn all_kinds(readings: &str) -> String {
+        let metric = |ignore: &str| {
+            format!(
+                r#"{{"type":"aws-cloudwatch","metadata":{{"namespace":"AWS/SQS","metricName":"ApproximateAgeOfOldestMessage","dimensionName":"QueueName",
+                "dimensionValue":"orders","targetMetricValue":"2.5","minMetricValue":0,"ignoreNullValues":"{ignore}","awsRegion":"eu-west-1"}}}}"#
+            )
+        };
+        format!(
+            r#"{{"v":1,"now":"2026-11-23T09:00:00Z","scaledObject":{{"apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject","metadata":{{"name":"worker"}},
+            "spec":{{"scaleTargetRef":{{"name":"worker"}},"triggers":[
+            {{"type":"aws-sqs-queue","metadata":{{"queueURL":"orders","awsRegion":"eu-west-1"}}}},
+            {{"type":"cron","metadata":{{"timezone":"Europe/Berlin","start":"0 8 * * *","end":"0 18 * * *","desiredReplicas":"6"}}}},{},{}]}}}},
+            "workload":{{"replicas":4}},"readings":{readings}}}"#,
+            metric("true"),
+            metric("false"),
+        )
+    }
+
+    #[test]
+    fn readings_belong_to_their_triggers() {
+        for readings in [
+            r#"[{"visible":120,"inFlight":4,"delayed":0},{},{"valueMilli":90500},{"valueMilli":-1}]"#,
+            r#"[{"error":"AccessDenied"},{},{"noData":true},{"error":"NoData"}]"#,
+            r#"[{"visible":0,"inFlight":0,"delayed":0},{},{"error":"Throttling"},{"noData":true}]"#,
+        ] {
+            let text = all_kinds(readings);
+            let record = Record::parse(text.as_bytes()).unwrap();
+            let manifest = serde_json::from_str::<Json>(&text).unwrap()["scaledObject"].clone();
+            let written = record_json(&manifest, &record.observation, None, record.now);
+            assert_eq!(written["readings"].to_string(), readings);
+            let decision = decision_json(&record.decide()).to_string();
+            let again = Record::parse(written.to_string().as_bytes()).unwrap();
+            assert_eq!(decision_json(&again.decide()).to_string(), decision);
+        }
+        let record = Record::parse(
+            all_kinds(
+                r#"[{"error":"AccessDenied"},{},{"noData":false,"valueMilli":1},{"noData":true}]"#,
+            )
+            .as_bytes(),
+        );
+        // The window is open, whatever the others say.
+        assert_eq!(record.unwrap().decide().to, 6);
+    }
+
+    #[test]
+    fn a_reading_of_another_kind_is_a_mistake() {
+        for (readings, wanted) in [
+            (
+                r#"[{},{},{"valueMilli":1},{"valueMilli":1}]"#,
+                "readings[0].visible: missing",
+            ),
+            (
+                r#"[{"error":"x"},{"visible":3},{"valueMilli":1},{"valueMilli":1}]"#,
+                "readings[1].visible: unknown field",
+            ),
+            (
+                r#"[{"error":"x"},{"error":"x"},{"valueMilli":1},{"valueMilli":1}]"#,
+                "readings[1].error: unknown field",
+            ),
+            (
+                r#"[{"error":"x"},{},{},{"valueMilli":1}]"#,
+                "readings[2].valueMilli: missing, allowed: a whole number of thousandths",
+            ),
+            (
+                r#"[{"error":"x"},{},{"noData":false},{"valueMilli":1}]"#,
+                "readings[2].valueMilli: missing",
+            ),
+            (
+                r#"[{"error":"x"},{},{"valueMilli":1.5},{"valueMilli":1}]"#,
+                "readings[2].valueMilli: found `1.5`, allowed: a whole number",
+            ),
+            (
+                r#"[{"error":"x"},{},{"valueMilli":1,"noData":true},{"valueMilli":1}]"#,
+                "readings[2].valueMilli: found `1`, allowed: a value or",
+            ),
+            (
+                r#"[{"error":"x"},{},{"valueMilli":1},{"visible":1}]"#,
+                "readings[3].visible: unknown field",
+            ),
+            (
+                r#"[{"error":"x"},{},{"valueMilli":1},null]"#,
+                "readings[3].valueMilli: missing",
+            ),
+        ] {
+            let problems = Record::parse(all_kinds(readings).as_bytes()).unwrap_err();
+            let found: Vec<String> = problems.list.iter().map(ToString::to_string).collect();
+            assert!(
+                found.iter().any(|line| line.starts_with(wanted)),
+                "{wanted} in {found:#?}"
             );
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::decide::{Decision, Reason};
 use crate::manifest::{Configuration, Finding, Target};
 use crate::pass::{Decided, Effect, Outcome};
-use crate::policy::Mode;
+use crate::policy::{MetricQuery, Mode};
 use crate::record::{decision_json, record_json};
 use crate::settings::{Log, Metrics};
 use crate::ticks::Pace;
@@ -95,19 +95,38 @@ pub fn select<'t>(
     }
 }
 
-/// Whether a target reads the queue of an alarm. The account is compared when the manifest tells it.
+/// Whether a target reads the queue of an alarm, or an SQS metric of it. The account is compared when the manifest tells it.
 fn reads(target: &Target, queue: &QueueId) -> bool {
     use crate::policy::{QueueAddress, Trigger};
-    target.policy.triggers.iter().any(|trigger| {
-        let Trigger::SqsQueue(trigger) = trigger;
-        let account = match &trigger.queue.address {
-            QueueAddress::Url { account, .. } if account.len() == 12 => Some(account),
-            QueueAddress::Url { .. } | QueueAddress::Name(_) => None,
-        };
-        trigger.queue.address.name() == queue.name
-            && trigger.queue.region == queue.region
-            && account.is_none_or(|account| *account == queue.account)
+    target.policy.triggers.iter().any(|trigger| match trigger {
+        Trigger::SqsQueue(trigger) => {
+            let account = match &trigger.queue.address {
+                QueueAddress::Url { account, .. } if account.len() == 12 => Some(account),
+                QueueAddress::Url { .. } | QueueAddress::Name(_) => None,
+            };
+            trigger.queue.address.name() == queue.name
+                && trigger.queue.region == queue.region
+                && account.is_none_or(|account| *account == queue.account)
+        }
+        Trigger::CloudWatch(trigger) => {
+            trigger.metric.region == queue.region && is_about(&trigger.metric.query, &queue.name)
+        }
+        Trigger::Cron(_) => false,
     })
+}
+
+/// Whether a metric is one that SQS has of a queue. What an expression reads is not known.
+fn is_about(query: &MetricQuery, queue: &str) -> bool {
+    let MetricQuery::Statistic {
+        namespace,
+        dimensions,
+        ..
+    } = query
+    else {
+        return false;
+    };
+    let names_it = |(name, value): &(String, String)| name == "QueueName" && value == queue;
+    namespace == "AWS/SQS" && dimensions.iter().any(names_it)
 }
 
 /// What each target was last seen to say, kept while the environment is warm.
@@ -310,25 +329,25 @@ fn emf(now: Timestamp, dimensions: &[&[&str]], metrics: &[(&str, &str)]) -> Json
     json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]})
 }
 
-/// All messages that a target's readings saw; `None` when one failed.
+/// All messages that a target's readings saw; `None` when one failed, or none is of a queue.
 fn messages(decided: &Decided) -> Option<u64> {
     use crate::decide::{QueueDepth, Reading};
-    decided
-        .observation
-        .readings
-        .iter()
-        .try_fold(0u64, |sum, reading| match reading {
+    let mut sum: Option<u64> = None;
+    for reading in &decided.observation.readings {
+        match reading {
             Reading::Queue(QueueDepth {
                 visible,
                 in_flight,
                 delayed,
-            }) => Some(
-                sum.saturating_add(*visible)
-                    .saturating_add(*in_flight)
-                    .saturating_add(*delayed),
-            ),
-            Reading::Failed { .. } => None,
-        })
+            }) => {
+                let more = visible.saturating_add(*in_flight).saturating_add(*delayed);
+                sum = Some(sum.unwrap_or_default().saturating_add(more));
+            }
+            Reading::Metric(_) | Reading::Cron => {}
+            Reading::Failed { .. } => return None,
+        }
+    }
+    sum
 }
 
 /// The names of everything that failed, each once: refused objects, unknown names, targets, the configuration itself.

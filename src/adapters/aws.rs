@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -137,6 +137,49 @@ impl Aws {
     }
 }
 
+/// The clients of one service, each made at its first use and kept: one for each identity, region and endpoint.
+#[derive(Debug)]
+pub(crate) struct Clients<C> {
+    aws: Arc<Aws>,
+    make: fn(&SdkConfig, Option<&str>) -> C,
+    known: Mutex<HashMap<ClientKey, C>>,
+}
+
+type ClientKey = (Identity, String, Option<String>);
+
+impl<C: Clone> Clients<C> {
+    /// `make` takes a configuration and the endpoint that replaces the regional one.
+    pub(crate) fn new(aws: Arc<Aws>, make: fn(&SdkConfig, Option<&str>) -> C) -> Self {
+        Self {
+            aws,
+            make,
+            known: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn get(&self, identity: &Identity, region: &str, endpoint: Option<&str>) -> C {
+        let key = (
+            identity.clone(),
+            region.to_owned(),
+            endpoint.map(str::to_owned),
+        );
+        let known = self
+            .known
+            .lock()
+            .ok()
+            .and_then(|known| known.get(&key).cloned());
+        if let Some(client) = known {
+            return client;
+        }
+        let config = self.aws.config(identity, region).await;
+        let client = (self.make)(&config, endpoint);
+        if let Ok(mut known) = self.known.lock() {
+            known.insert(key, client.clone());
+        }
+        client
+    }
+}
+
 /// Short: a scaler that waits is late, and the next pass is a minute away. One call ends within 8 s, retries included.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -202,6 +245,40 @@ fn credentials_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Cred
         level = error.source();
     }
     None
+}
+
+/// Whose rights a read uses, for its errors.
+pub(crate) fn owner(identity: &Identity) -> String {
+    match identity {
+        Identity::Function => "the function's role".to_owned(),
+        Identity::Role { arn, .. } => format!("the role `{arn}`"),
+    }
+}
+
+/// What to do next about an error that every service may give.
+pub(crate) fn hint(code: &str, identity: &Identity, service: &str) -> String {
+    let who = owner(identity);
+    match code {
+        "RequestThrottled" | "Throttling" | "ThrottlingException" => {
+            "the count is held; the next pass tries again".to_owned()
+        }
+        "Timeout" | "ConnectionFailed" => format!(
+            "check the way to {service}: NAT or a VPC endpoint when the function is in a VPC"
+        ),
+        "NoCredentials" => {
+            let hint = credentials_hint(identity);
+            format!("no credentials for {who}: {hint}")
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException" => {
+            format!("check the credentials of {who}, and its clock")
+        }
+        _ => "the count is held".to_owned(),
+    }
 }
 
 /// What to check when an identity has no credentials.

@@ -6,29 +6,32 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::aws::{Aws, credentials_hint, describe};
+use super::aws::{Aws, Clients, describe, hint, owner};
 use crate::decide::QueueDepth;
-use crate::policy::{Identity, Queue, QueueAddress};
-use crate::ports::{Fault, Queues};
+use crate::policy::{Queue, QueueAddress};
+use crate::ports::Fault;
 
 /// The SQS API.
 #[derive(Debug)]
 pub struct Sqs {
-    aws: Arc<Aws>,
-    clients: Mutex<HashMap<ClientKey, Client>>,
+    clients: Clients<Client>,
     /// The URLs of queues that are configured by name.
     urls: Mutex<HashMap<Queue, String>>,
 }
-
-type ClientKey = (Identity, String, Option<String>);
 
 impl Sqs {
     /// No network before the first read.
     #[must_use]
     pub fn new(aws: Arc<Aws>) -> Self {
+        let clients = Clients::new(aws, |config, endpoint| {
+            let mut builder = aws_sdk_sqs::config::Builder::from(config);
+            if let Some(endpoint) = endpoint {
+                builder = builder.endpoint_url(endpoint);
+            }
+            Client::from_conf(builder.build())
+        });
         Self {
-            aws,
-            clients: Mutex::default(),
+            clients,
             urls: Mutex::default(),
         }
     }
@@ -40,25 +43,8 @@ impl Sqs {
             endpoint,
             identity,
         } = queue;
-        let key = (identity.clone(), region.clone(), endpoint.clone());
-        let known = self
-            .clients
-            .lock()
-            .ok()
-            .and_then(|known| known.get(&key).cloned());
-        if let Some(client) = known {
-            return client;
-        }
-        let config = self.aws.config(identity, region).await;
-        let mut builder = aws_sdk_sqs::config::Builder::from(&config);
-        if let Some(endpoint) = endpoint {
-            builder = builder.endpoint_url(endpoint);
-        }
-        let client = Client::from_conf(builder.build());
-        if let Ok(mut known) = self.clients.lock() {
-            known.insert(key, client.clone());
-        }
-        client
+        let client = self.clients.get(identity, region, endpoint.as_deref());
+        client.await
     }
 
     /// The queue's URL: as configured, or looked up once while this environment is warm.
@@ -92,10 +78,9 @@ impl Sqs {
         }
         Ok(url)
     }
-}
 
-impl Queues for Sqs {
-    async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
+    /// The three counts of a queue.
+    pub async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
             ApproximateNumberOfMessagesNotVisible as InFlight,
@@ -152,10 +137,7 @@ fn fault(action: &str, queue: &Queue, (code, message): (String, String)) -> Faul
         ..
     } = queue;
     let name = address.name();
-    let who = match identity {
-        Identity::Function => "the function's role".to_owned(),
-        Identity::Role { arn, .. } => format!("the role `{arn}`"),
-    };
+    let who = owner(identity);
     let hint = match code.as_str() {
         "QueueDoesNotExist" | "NonExistentQueue" => format!(
             "check `queueURL` and `awsRegion`: aws sqs get-queue-url --queue-name {name} --region {region}"
@@ -163,24 +145,7 @@ fn fault(action: &str, queue: &Queue, (code, message): (String, String)) -> Faul
         "AccessDenied" | "AccessDeniedException" => format!(
             "allow {action} on this queue to {who}, and in the queue's policy if it is in another account"
         ),
-        "RequestThrottled" | "ThrottlingException" => {
-            "the count is held; the next pass tries again".to_owned()
-        }
-        "Timeout" | "ConnectionFailed" => {
-            "check the way to SQS: NAT or a VPC endpoint when the function is in a VPC".to_owned()
-        }
-        "NoCredentials" => {
-            let hint = credentials_hint(identity);
-            format!("no credentials for {who}: {hint}")
-        }
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "ExpiredTokenException"
-        | "SignatureDoesNotMatch"
-        | "InvalidSignatureException" => {
-            format!("check the credentials of {who}, and its clock")
-        }
-        _ => "the count is held".to_owned(),
+        code => hint(code, identity, "SQS"),
     };
     Fault::failed(
         code,

@@ -8,6 +8,7 @@ use super::{Failure, print, read_input};
 use crate::fields::Severity;
 use crate::manifest::{Context, Target, read};
 use crate::policy::{Mode, Trigger};
+use crate::thousandths;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -83,12 +84,18 @@ fn describe(target: &Target) -> String {
     let triggers: Vec<String> = policy
         .triggers
         .iter()
-        .map(|Trigger::SqsQueue(trigger)| {
-            format!(
+        .map(|trigger| match trigger {
+            Trigger::SqsQueue(trigger) => format!(
                 "{} / {} per replica",
                 trigger.queue.address.name(),
                 trigger.messages_per_replica
-            )
+            ),
+            Trigger::Cron(trigger) => format!("{trigger} desiredReplicas {}", trigger.replicas),
+            Trigger::CloudWatch(trigger) => {
+                let target = i64::try_from(trigger.target_milli.get()).unwrap_or(i64::MAX);
+                let target = thousandths::shown(target);
+                format!("{} / {target} per replica", trigger.metric)
+            }
         })
         .collect();
     let mode = match policy.mode {

@@ -1,7 +1,11 @@
 //! From readings to the counts that they ask for: exact integers, one rounding.
 
-use super::{QueueDepth, Reading};
-use crate::policy::{Policy, SqsTrigger, Trigger};
+use std::num::NonZeroU64;
+
+use jiff::Timestamp;
+
+use super::{QueueDepth, Reading, Reason};
+use crate::policy::{CloudWatchTrigger, CronTrigger, Policy, SqsTrigger, Trigger};
 use crate::state::State;
 
 /// What the readings ask for, before any rule.
@@ -47,16 +51,39 @@ impl Range {
 pub(super) enum Leading {
     /// No reading.
     Nothing,
-    /// A trigger's reading.
+    /// The queue of a trigger.
     Queue(usize, QueueDepth),
+    /// The metric of a trigger; `None` for no data.
+    Metric(usize, Option<i64>),
+    /// The window of a trigger, and whether it is open.
+    Cron(usize, bool),
     /// `spec.fallback`.
     Fallback,
 }
 
+impl Leading {
+    /// Why the count becomes what this asks for.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Nothing => Reason::ReadingFailed,
+            Self::Queue(..) => Reason::QueueDepth,
+            Self::Metric(..) => Reason::MetricValue,
+            Self::Cron(..) => Reason::CronWindow,
+            Self::Fallback => Reason::Fallback,
+        }
+    }
+}
+
 impl Demand {
-    /// Reads a policy's triggers. A reading that is missing counts as failed.
+    /// Reads a policy's triggers. A reading that is missing, or of another kind of trigger, counts as failed.
     /// `memory` has this pass' failures counted already.
-    pub(super) fn of(policy: &Policy, readings: &[Reading], memory: &State, current: u32) -> Self {
+    pub(super) fn of(
+        policy: &Policy,
+        readings: &[Reading],
+        memory: &State,
+        current: u32,
+        now: Timestamp,
+    ) -> Self {
         let mut demand = Self {
             range: None,
             active: None,
@@ -66,15 +93,11 @@ impl Demand {
         };
         let mut any_active = policy.force_activation;
         for (index, trigger) in policy.triggers.iter().enumerate() {
-            let Trigger::SqsQueue(trigger) = trigger;
-            if let Some(Reading::Queue(depth)) = readings.get(index) {
-                any_active |= messages(trigger, *depth) > trigger.activation_messages;
-                let asked = Asked::by(policy, trigger, *depth, current);
-                demand.add(
-                    asked.range,
-                    asked.within_tolerance,
-                    Leading::Queue(index, *depth),
-                );
+            if let Some(asked) =
+                Asked::by(policy, index, trigger, readings.get(index), current, now)
+            {
+                any_active |= asked.active;
+                demand.add(asked.range, asked.within_tolerance, asked.leading);
                 continue;
             }
             demand.failed += 1;
@@ -127,8 +150,8 @@ pub(super) fn count_failures(policy: &Policy, readings: &[Reading], memory: &mut
     };
     let triggers = u32::try_from(policy.triggers.len()).unwrap_or(u32::MAX);
     memory.failures.retain(|trigger, _| *trigger < triggers);
-    for (index, trigger) in (0..triggers).enumerate() {
-        if matches!(readings.get(index), Some(Reading::Queue(_))) {
+    for (index, (trigger, kind)) in (0..triggers).zip(&policy.triggers).enumerate() {
+        if is_read(kind, readings.get(index)) {
             memory.failures.remove(&trigger);
         } else {
             let failures = memory.failures.entry(trigger).or_default();
@@ -139,29 +162,139 @@ pub(super) fn count_failures(policy: &Policy, readings: &[Reading], memory: &mut
     }
 }
 
+/// Whether a trigger's reading succeeded. A cron trigger has none that could fail.
+fn is_read(trigger: &Trigger, reading: Option<&Reading>) -> bool {
+    match (trigger, reading) {
+        (Trigger::Cron(_), _) | (Trigger::SqsQueue(_), Some(Reading::Queue(_))) => true,
+        (Trigger::CloudWatch(trigger), Some(Reading::Metric(value))) => {
+            counted(trigger, *value).is_some()
+        }
+        (Trigger::SqsQueue(_) | Trigger::CloudWatch(_), _) => false,
+    }
+}
+
+/// What one trigger asks for.
 struct Asked {
     range: Range,
+    active: bool,
     within_tolerance: bool,
+    leading: Leading,
 }
 
 impl Asked {
-    fn by(policy: &Policy, trigger: &SqsTrigger, depth: QueueDepth, current: u32) -> Self {
-        let per_replica = trigger.messages_per_replica.get();
+    /// `None` when its reading failed.
+    fn by(
+        policy: &Policy,
+        index: usize,
+        trigger: &Trigger,
+        reading: Option<&Reading>,
+        current: u32,
+        now: Timestamp,
+    ) -> Option<Self> {
+        match (trigger, reading) {
+            (Trigger::SqsQueue(trigger), Some(Reading::Queue(depth))) => {
+                Some(Self::by_queue(policy, index, trigger, *depth, current))
+            }
+            (Trigger::CloudWatch(trigger), Some(Reading::Metric(value))) => {
+                Self::by_metric(policy, index, trigger, *value, current)
+            }
+            (Trigger::Cron(trigger), _) => {
+                Some(Self::by_cron(policy, index, trigger, current, now))
+            }
+            (Trigger::SqsQueue(_) | Trigger::CloudWatch(_), _) => None,
+        }
+    }
+
+    fn by_queue(
+        policy: &Policy,
+        index: usize,
+        trigger: &SqsTrigger,
+        depth: QueueDepth,
+        current: u32,
+    ) -> Self {
+        let per_replica = trigger.messages_per_replica.into();
         let for_scale_in = messages(trigger, depth);
-        let for_scale_out = messages_for_scale_out(trigger, depth);
-        let propose = |messages| {
-            let exact = replicas_for(messages, per_replica);
-            let within = is_within(policy, messages, per_replica, current);
-            (
-                if within { current } else { exact },
-                within && exact != current,
-            )
-        };
-        let ((out, within_out), (scale_in, within_in)) =
-            (propose(for_scale_out), propose(for_scale_in));
+        let propose = |messages| Proposed::of(policy, messages, per_replica, current);
+        let (out, scale_in) = (
+            propose(messages_for_scale_out(trigger, depth)),
+            propose(for_scale_in),
+        );
         Self {
-            range: Range { out, scale_in },
-            within_tolerance: within_out && within_in,
+            range: Range {
+                out: out.count,
+                scale_in: scale_in.count,
+            },
+            active: for_scale_in > trigger.activation_messages,
+            within_tolerance: out.within_tolerance && scale_in.within_tolerance,
+            leading: Leading::Queue(index, depth),
+        }
+    }
+
+    fn by_metric(
+        policy: &Policy,
+        index: usize,
+        trigger: &CloudWatchTrigger,
+        value: Option<i64>,
+        current: u32,
+    ) -> Option<Self> {
+        let counted = counted(trigger, value)?;
+        // As KEDA does: below zero is no demand.
+        let value_milli = u64::try_from(counted).unwrap_or(0);
+        let proposed = Proposed::of(policy, value_milli, trigger.target_milli, current);
+        Some(Self {
+            range: proposed.range(),
+            active: counted > trigger.activation_milli,
+            within_tolerance: proposed.within_tolerance,
+            leading: Leading::Metric(index, value),
+        })
+    }
+
+    /// While the window is closed KEDA reports 1, which is no more than the least count of any active workload: here it
+    /// is nothing, so that another trigger is named as what asks for the count.
+    fn by_cron(
+        policy: &Policy,
+        index: usize,
+        trigger: &CronTrigger,
+        current: u32,
+        now: Timestamp,
+    ) -> Self {
+        let active = trigger.is_open(now);
+        let replicas = if active { trigger.replicas.get() } else { 0 };
+        let proposed = Proposed::of(policy, replicas.into(), NonZeroU64::MIN, current);
+        Self {
+            range: proposed.range(),
+            active,
+            within_tolerance: proposed.within_tolerance,
+            leading: Leading::Cron(index, active),
+        }
+    }
+}
+
+/// The thousandths that a metric's reading counts as; `None` when it has no data and the trigger calls that a failure.
+fn counted(trigger: &CloudWatchTrigger, value: Option<i64>) -> Option<i64> {
+    value.or(trigger.no_data_milli)
+}
+
+/// A count, or the present one where the difference is within the tolerance.
+struct Proposed {
+    count: u32,
+    within_tolerance: bool,
+}
+
+impl Proposed {
+    fn of(policy: &Policy, value: u64, per_replica: NonZeroU64, current: u32) -> Self {
+        let exact = replicas_for(value, per_replica);
+        let within = is_within(policy, value, per_replica, current);
+        Self {
+            count: if within { current } else { exact },
+            within_tolerance: within && exact != current,
+        }
+    }
+
+    fn range(&self) -> Range {
+        Range {
+            out: self.count,
+            scale_in: self.count,
         }
     }
 }
@@ -199,20 +332,20 @@ fn without_in_flight(trigger: &SqsTrigger, depth: QueueDepth) -> u64 {
     depth.visible.saturating_add(delayed)
 }
 
-/// `ceil(messages / messages_per_replica)`: 63 messages at 10 a replica are 7.
-fn replicas_for(messages: u64, messages_per_replica: u32) -> u32 {
-    u32::try_from(messages.div_ceil(u64::from(messages_per_replica.max(1)))).unwrap_or(u32::MAX)
+/// `ceil(value / per_replica)`: 63 messages at 10 a replica are 7.
+fn replicas_for(value: u64, per_replica: NonZeroU64) -> u32 {
+    u32::try_from(value.div_ceil(per_replica.get())).unwrap_or(u32::MAX)
 }
 
-/// `1 - scale_in <= messages / (messages_per_replica * current) <= 1 + scale_out`, cross-multiplied.
+/// `1 - scale_in <= value / (per_replica * current) <= 1 + scale_out`, cross-multiplied.
 /// Both ends are inside, as in Kubernetes 1.33 and later. Without replicas there is no ratio, and nothing is inside.
-fn is_within(policy: &Policy, messages: u64, messages_per_replica: u32, current: u32) -> bool {
+fn is_within(policy: &Policy, value: u64, per_replica: NonZeroU64, current: u32) -> bool {
     const ONE: u128 = 1_000_000_000;
     let scale_in = u128::from(policy.scale_in.tolerance_billionths);
     let scale_out = u128::from(policy.scale_out.tolerance_billionths);
-    let capacity = u128::from(messages_per_replica) * u128::from(current);
-    // At most 2^64 * 10^9 and 2^64 * 2^65: the first fits, the second saturates.
-    let value = u128::from(messages) * ONE;
+    let capacity = u128::from(per_replica.get()) * u128::from(current);
+    // At most 2^64 * 10^9, 10^9 * 2^96 and 2^65 * 2^96: the first two fit, the last saturates.
+    let value = u128::from(value) * ONE;
     let lowest = ONE.saturating_sub(scale_in) * capacity;
     let highest = (ONE + scale_out).saturating_mul(capacity);
     current > 0 && (lowest..=highest).contains(&value)
@@ -233,7 +366,7 @@ mod tests {
             (u64::MAX, 1, u32::MAX),
         ] {
             assert_eq!(
-                replicas_for(messages, per_replica),
+                replicas_for(messages, NonZeroU64::new(per_replica).unwrap()),
                 expected,
                 "{messages} / {per_replica}"
             );
@@ -243,7 +376,8 @@ mod tests {
     #[test]
     fn both_ends_of_the_tolerance_are_inside() {
         let mut policy = super::super::tests::policy(1, 10, None);
-        let inside = |policy: &Policy, messages, current| is_within(policy, messages, 10, current);
+        let ten = NonZeroU64::new(10).unwrap();
+        let inside = |policy: &Policy, messages, current| is_within(policy, messages, ten, current);
         for (messages, current) in [(11, 1), (9, 1), (110, 10), (90, 10)] {
             assert!(
                 inside(&policy, messages, current),
@@ -257,6 +391,12 @@ mod tests {
             );
         }
         policy.scale_out.tolerance_billionths = u64::MAX;
-        assert!(is_within(&policy, u64::MAX, u32::MAX, u32::MAX));
+        assert!(is_within(
+            &policy,
+            u64::MAX,
+            NonZeroU64::new(u32::MAX.into()).unwrap(),
+            u32::MAX
+        ));
+        assert!(!is_within(&policy, 0, NonZeroU64::MAX, u32::MAX));
     }
 }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::contest;
 use super::demand::{Demand, Leading, Range, messages, messages_for_scale_out};
 use super::{Limit, MIN_EMPTY_SECONDS, Observation, QueueDepth, Reason, Running, owner};
-use crate::policy::{Policy, SqsTrigger, Trigger};
+use crate::policy::{CloudWatchTrigger, CronTrigger, Policy, SqsTrigger, Trigger};
 use crate::state::State;
+use crate::thousandths;
 
 pub(super) fn explain(
     policy: &Policy,
@@ -56,7 +57,9 @@ fn cause(
     let (min, max) = (policy.bounds.min(), policy.bounds.max());
     let backlog = backlog(policy, demand);
     match running.reason {
-        Reason::QueueDepth => format!("{backlog}{}", failed_too(demand)),
+        Reason::QueueDepth | Reason::MetricValue | Reason::CronWindow => {
+            format!("{backlog}{}", failed_too(demand))
+        }
         Reason::Activated if policy.force_activation => {
             format!(
                 "the annotation force-activation is set, with {backlog}{}",
@@ -134,7 +137,7 @@ fn cause(
             )
         }
         Reason::Cooldown => format!("{backlog}, {}", cooldown(policy, memory, now)),
-        Reason::Inactive => format!("{backlog}, not above {}", activation(policy, demand)),
+        Reason::Inactive => format!("{backlog}{}", not_active(policy, demand)),
         Reason::ReadingFailed if demand.range.is_some() => {
             format!(
                 "{} of {} readings failed, and the others ask for no more: {backlog}",
@@ -197,16 +200,29 @@ fn asked(policy: &Policy, demand: &Demand, current: u32) -> u32 {
     })
 }
 
-/// `63 messages (60 visible + 3 in flight) / 10 per replica`, of the trigger that asks for most.
+/// What the trigger says that asks for most.
 fn backlog(policy: &Policy, demand: &Demand) -> String {
-    let (index, depth) = match demand.leading {
-        Leading::Nothing => return "no reading".to_owned(),
-        Leading::Fallback => return "fallback".to_owned(),
-        Leading::Queue(index, depth) => (index, depth),
-    };
-    let Some(Trigger::SqsQueue(trigger)) = policy.triggers.get(index) else {
-        return "no reading".to_owned();
-    };
+    let trigger = |index: usize| policy.triggers.get(index);
+    match demand.leading {
+        Leading::Fallback => "fallback".to_owned(),
+        Leading::Queue(index, depth) => match trigger(index) {
+            Some(Trigger::SqsQueue(trigger)) => queue(policy, trigger, depth),
+            Some(Trigger::Cron(_) | Trigger::CloudWatch(_)) | None => "no reading".to_owned(),
+        },
+        Leading::Metric(index, value) => match trigger(index) {
+            Some(Trigger::CloudWatch(trigger)) => metric(trigger, value),
+            Some(Trigger::SqsQueue(_) | Trigger::Cron(_)) | None => "no reading".to_owned(),
+        },
+        Leading::Cron(index, is_open) => match trigger(index) {
+            Some(Trigger::Cron(trigger)) => cron(trigger, is_open),
+            Some(Trigger::SqsQueue(_) | Trigger::CloudWatch(_)) | None => "no reading".to_owned(),
+        },
+        Leading::Nothing => "no reading".to_owned(),
+    }
+}
+
+/// `63 messages (60 visible + 3 in flight) / 10 per replica`.
+fn queue(policy: &Policy, trigger: &SqsTrigger, depth: QueueDepth) -> String {
     let messages = messages(trigger, depth);
     let noun = if messages == 1 { "message" } else { "messages" };
     let queue = if policy.triggers.len() > 1 {
@@ -225,6 +241,35 @@ fn backlog(policy: &Policy, demand: &Demand) -> String {
         parts(trigger, depth),
         trigger.messages_per_replica
     )
+}
+
+/// `AWS/SQS ApproximateAgeOfOldestMessage QueueName=orders: 90.5 / 60 per replica`.
+fn metric(trigger: &CloudWatchTrigger, value: Option<i64>) -> String {
+    let shown = match (value, trigger.no_data_milli) {
+        (Some(value), _) if value < 0 => {
+            format!("{}, which counts as 0,", thousandths::shown(value))
+        }
+        (Some(value), _) => thousandths::shown(value),
+        (None, counted) => {
+            let counted = thousandths::shown(counted.unwrap_or_default());
+            format!("no data, which counts as minMetricValue {counted},")
+        }
+    };
+    let target = i64::try_from(trigger.target_milli.get()).unwrap_or(i64::MAX);
+    let target = thousandths::shown(target);
+    format!("{}: {shown} / {target} per replica", trigger.metric)
+}
+
+/// `cron `0 8 * * *` to `0 18 * * *` (UTC), in its window with desiredReplicas 10`.
+fn cron(trigger: &CronTrigger, is_open: bool) -> String {
+    if is_open {
+        format!(
+            "{trigger} in its window with desiredReplicas {}",
+            trigger.replicas
+        )
+    } else {
+        format!("{trigger} out of its window")
+    }
 }
 
 fn parts(trigger: &SqsTrigger, depth: QueueDepth) -> String {
@@ -277,14 +322,21 @@ fn limit_text(policy: &Policy, limit: Limit) -> String {
     }
 }
 
-fn activation(policy: &Policy, demand: &Demand) -> u64 {
-    let Leading::Queue(index, _) = demand.leading else {
-        return 0;
+/// What the leading trigger would have to be above.
+fn not_active(policy: &Policy, demand: &Demand) -> String {
+    let (Leading::Queue(index, _) | Leading::Metric(index, _)) = demand.leading else {
+        return String::new();
     };
-    policy
-        .triggers
-        .get(index)
-        .map_or(0, |Trigger::SqsQueue(trigger)| trigger.activation_messages)
+    match policy.triggers.get(index) {
+        Some(Trigger::SqsQueue(trigger)) => format!(", not above {}", trigger.activation_messages),
+        Some(Trigger::CloudWatch(trigger)) => {
+            format!(
+                ", not above {}",
+                thousandths::shown(trigger.activation_milli)
+            )
+        }
+        Some(Trigger::Cron(_)) | None => String::new(),
+    }
 }
 
 fn inactive_for(memory: &State, now: Timestamp) -> String {

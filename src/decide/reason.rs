@@ -5,6 +5,10 @@
 pub enum Reason {
     /// The backlog asks for another count.
     QueueDepth,
+    /// A CloudWatch metric asks for another count.
+    MetricValue,
+    /// An open cron window asks for another count.
+    CronWindow,
     /// A workload at rest became active.
     Activated,
     /// Inactive for long enough: to zero.
@@ -67,8 +71,16 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 30] = [
+    pub const ALL: [(Self, &'static str); 32] = [
         (Self::QueueDepth, "the backlog asks for another count"),
+        (
+            Self::MetricValue,
+            "the metric of an `aws-cloudwatch` trigger asks for another count",
+        ),
+        (
+            Self::CronWindow,
+            "a `cron` window that is open, or all that are closed, ask for another count",
+        ),
         (Self::Activated, "a workload at zero or idle became active"),
         (
             Self::ScaledToZero,
@@ -166,11 +178,21 @@ impl Reason {
         ),
     ];
 
+    /// Whether a trigger's own count is what was set.
+    pub(super) fn is_demand(self) -> bool {
+        matches!(
+            self,
+            Self::QueueDepth | Self::MetricValue | Self::CronWindow
+        )
+    }
+
     /// The name used in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::QueueDepth => "QueueDepth",
+            Self::MetricValue => "MetricValue",
+            Self::CronWindow => "CronWindow",
             Self::Activated => "Activated",
             Self::ScaledToZero => "ScaledToZero",
             Self::ScaledToIdle => "ScaledToIdle",

@@ -1,13 +1,17 @@
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::cron::{Schedule, time_zone};
 use crate::policy::{
-    Amount, Fallback, FallbackBehavior, Identity, Pause, Queue, QueueAddress, RatePolicy,
-    ReplicaBounds, ScalingRules, SelectPolicy, SqsTrigger, Trigger,
+    Amount, CloudWatchTrigger, CronTrigger, Fallback, FallbackBehavior, Identity, Metric,
+    MetricQuery, Pause, Queue, QueueAddress, RatePolicy, ReplicaBounds, ScalingRules, SelectPolicy,
+    SqsTrigger, Trigger,
 };
 use crate::state::WindowEntry;
+
+mod triggers;
 
 /// Seconds after an arbitrary beginning.
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -27,6 +31,40 @@ fn trigger(per_replica: u32, activation: u64) -> Trigger {
         count_in_flight: true,
         count_in_flight_for_scale_out: true,
         count_delayed: false,
+    })
+}
+
+fn cron(start: &str, end: &str, timezone: &str, replicas: u32) -> Trigger {
+    let zone = time_zone(timezone).unwrap();
+    Trigger::Cron(CronTrigger {
+        start: Schedule::parse(start, &zone).unwrap(),
+        end: Schedule::parse(end, &zone).unwrap(),
+        timezone: timezone.to_owned(),
+        replicas: NonZeroU32::new(replicas).unwrap(),
+    })
+}
+
+fn cloudwatch(target_milli: u64, activation_milli: i64, no_data_milli: Option<i64>) -> Trigger {
+    let query = MetricQuery::Statistic {
+        namespace: "AWS/SQS".into(),
+        name: "ApproximateAgeOfOldestMessage".into(),
+        dimensions: vec![("QueueName".into(), "orders".into())],
+        statistic: "Maximum".into(),
+        unit: None,
+    };
+    Trigger::CloudWatch(CloudWatchTrigger {
+        metric: Metric {
+            query,
+            period_seconds: 60,
+            collection_seconds: 300,
+            end_offset_seconds: 0,
+            region: "ap-northeast-1".into(),
+            endpoint: None,
+            identity: Identity::Function,
+        },
+        target_milli: NonZeroU64::new(target_milli).unwrap(),
+        activation_milli,
+        no_data_milli,
     })
 }
 
@@ -1239,7 +1277,9 @@ fn fallback_after_too_many_failures_and_never_down() {
 #[test]
 fn in_flight_messages_may_keep_replicas_without_calling_for_more() {
     let mut policy = policy(1, 100, None);
-    let Trigger::SqsQueue(trigger) = &mut policy.triggers[0];
+    let Trigger::SqsQueue(trigger) = &mut policy.triggers[0] else {
+        panic!("{:?}", policy.triggers)
+    };
     trigger.count_in_flight_for_scale_out = false;
     let depth = |visible, in_flight| {
         Reading::Queue(QueueDepth {
@@ -1473,14 +1513,11 @@ fn a_change_settles_at_the_first_second_of_time() {
 prop_compose! {
     fn any_policy()(
         (min, extra) in (0u32..6, 0u32..30), idle in prop::option::of(0u32..6), cooldown in 0u32..700, initial in 0u32..700,
-        (scale_out, scale_in) in (any_rules(), any_rules()), fallback in any_fallback(), per_replica in 1u32..20, activation in 0u64..10,
-        triggers in 1usize..4, switches in any::<(bool, bool, bool)>(), for_scale_out in any::<bool>(),
+        (scale_out, scale_in) in (any_rules(), any_rules()), fallback in any_fallback(),
+        switches in any::<(bool, bool, bool)>(), kinds in prop::collection::vec(any_trigger(), 1..4),
     ) -> Policy {
         let max = NonZeroU32::new((min + extra).max(1)).unwrap();
         let idle = idle.filter(|idle| *idle < min);
-        let mut trigger = trigger(per_replica, activation);
-        let Trigger::SqsQueue(queue) = &mut trigger;
-        queue.count_in_flight_for_scale_out = for_scale_out;
         Policy {
             bounds: ReplicaBounds::new(min, max, idle).unwrap(),
             cooldown_seconds: cooldown,
@@ -1491,18 +1528,84 @@ prop_compose! {
             // Each switch is rare, so that most cases decide for themselves.
             pause: Pause { all: switches == (true, true, true), ..Pause::default() },
             force_activation: switches == (true, false, true),
-            triggers: vec![trigger; triggers],
+            triggers: kinds,
             ..policy(0, 1, None)
         }
     }
 }
 
-fn any_reading() -> impl Strategy<Value = Reading> {
+fn any_trigger() -> impl Strategy<Value = Trigger> {
+    let queue =
+        (1u32..20, 0u64..10, any::<bool>()).prop_map(|(per_replica, activation, for_scale_out)| {
+            let mut trigger = trigger(per_replica, activation);
+            if let Trigger::SqsQueue(queue) = &mut trigger {
+                queue.count_in_flight_for_scale_out = for_scale_out;
+            }
+            trigger
+        });
+    // Windows of minutes, so that a life of an hour sees them open and close.
+    let windows = prop::sample::select(vec![
+        ("*/20 * * * *", "10-59/20 * * * *"),
+        ("0 * * * *", "30 * * * *"),
+        ("5,50 * * * *", "*/15 * * * *"),
+        ("0 8 * * *", "0 18 * * 1-5"),
+    ]);
+    let zones = prop::sample::select(vec!["UTC", "Europe/Berlin", "Asia/Kolkata"]);
+    let cron = (windows, zones, 1u32..30)
+        .prop_map(|((start, end), zone, replicas)| cron(start, end, zone, replicas));
+    let cloudwatch = (
+        1u64..20_000,
+        -10i64..10_000,
+        prop::option::of(-5i64..20_000),
+    )
+        .prop_map(|(target, activation, no_data)| cloudwatch(target, activation, no_data));
+    prop_oneof![5 => queue, 2 => cron, 2 => cloudwatch]
+}
+
+/// What a trigger of any kind may have read.
+#[derive(Debug, Clone, Copy)]
+enum AnyReading {
+    Failed,
+    NoData,
+    Of(u64, u64),
+}
+
+impl AnyReading {
+    fn of(self, trigger: Option<&Trigger>) -> Reading {
+        match (self, trigger) {
+            (_, Some(Trigger::Cron(_))) => Reading::Cron,
+            (Self::NoData, Some(Trigger::CloudWatch(_))) => Reading::Metric(None),
+            (Self::Failed | Self::NoData, _) => failed(),
+            (Self::Of(value, other), Some(Trigger::CloudWatch(_))) => {
+                let value = i64::try_from(value).unwrap().saturating_mul(1000);
+                Reading::Metric(Some(if other % 7 == 6 { -value } else { value }))
+            }
+            (Self::Of(visible, in_flight), _) => Reading::Queue(QueueDepth {
+                visible,
+                in_flight,
+                delayed: 7,
+            }),
+        }
+    }
+}
+
+/// Whether a reading says nothing to its trigger.
+fn is_failed(trigger: &Trigger, reading: &Reading) -> bool {
+    let no_data_fails = |trigger: &Trigger| matches!(trigger, Trigger::CloudWatch(trigger) if trigger.no_data_milli.is_none());
+    match reading {
+        Reading::Failed { .. } => true,
+        Reading::Metric(None) => no_data_fails(trigger),
+        Reading::Metric(Some(_)) | Reading::Queue(_) | Reading::Cron => false,
+    }
+}
+
+fn any_reading() -> impl Strategy<Value = AnyReading> {
     prop_oneof![
-        1 => Just(failed()),
-        2 => Just(visible(0)),
-        4 => (0u64..200, 0u64..20).prop_map(|(visible, in_flight)| Reading::Queue(QueueDepth { visible, in_flight, delayed: 0 })),
-        1 => any::<(u64, u64)>().prop_map(|(visible, in_flight)| Reading::Queue(QueueDepth { visible, in_flight, delayed: 7 })),
+        1 => Just(AnyReading::Failed),
+        1 => Just(AnyReading::NoData),
+        2 => Just(AnyReading::Of(0, 0)),
+        4 => (0u64..200, 0u64..20).prop_map(|(visible, in_flight)| AnyReading::Of(visible, in_flight)),
+        1 => any::<(u64, u64)>().prop_map(|(visible, in_flight)| AnyReading::Of(visible / 2000, in_flight)),
     ]
 }
 
@@ -1516,7 +1619,7 @@ fn any_rollout() -> impl Strategy<Value = Option<Rollout>> {
 }
 
 /// One pass of a random life: seconds since the last, readings, state of the Rollout, a foreign count, whether the write is lost.
-type Step = (i64, Vec<Reading>, Option<Rollout>, Option<u32>, bool);
+type Step = (i64, Vec<AnyReading>, Option<Rollout>, Option<u32>, bool);
 
 fn any_step() -> impl Strategy<Value = Step> {
     let foreign = prop_oneof![9 => Just(None), 1 => (0u32..40).prop_map(Some)];
@@ -1546,7 +1649,9 @@ fn live(
                 replicas,
                 rollout: *rollout,
             },
-            readings: readings.clone(),
+            readings: (readings.iter().enumerate())
+                .map(|(index, reading)| reading.of(policy.triggers.get(index)))
+                .collect(),
             stop: Stop::default(),
             conflicts: Vec::new(),
         };
@@ -1568,9 +1673,9 @@ proptest! {
         live(&policy, start, &steps, |observation, state, now, decision| {
             let bounds = policy.bounds;
             let current = observation.workload.replicas;
-            let used: Vec<&Reading> = observation.readings.iter().take(policy.triggers.len()).collect();
-            let any_failed = used.iter().any(|reading| matches!(reading, Reading::Failed { .. }));
-            let demand = Demand::of(&policy, &observation.readings, &decision.state, current);
+            let mut used = policy.triggers.iter().zip(&observation.readings);
+            let any_failed = used.any(|(trigger, reading)| is_failed(trigger, reading));
+            let demand = Demand::of(&policy, &observation.readings, &decision.state, current, now);
             if demand.active != Some(false) || policy.pause.all {
                 last_not_empty = now;
             }
@@ -1615,8 +1720,10 @@ proptest! {
     ) {
         live(&policy, start, &steps, |observation, state, now, decision| {
             let mut larger = observation.clone();
-            if let Some(Reading::Queue(depth)) = larger.readings.get_mut(index) {
-                depth.visible = depth.visible.saturating_add(more);
+            match larger.readings.get_mut(index) {
+                Some(Reading::Queue(depth)) => depth.visible = depth.visible.saturating_add(more),
+                Some(Reading::Metric(Some(value))) => *value = value.saturating_add_unsigned(more),
+                Some(Reading::Metric(None) | Reading::Cron | Reading::Failed { .. }) | None => {}
             }
             let other = decide(&policy, &larger, state, now);
             assert!(other.to >= decision.to, "{}\n{}", decision.explanation, other.explanation);
@@ -1625,10 +1732,17 @@ proptest! {
 
     #[test]
     fn any_counts_are_decided_without_a_panic(
-        policy in any_policy(), replicas in any::<u32>(), depth in any::<(u64, u64, u64)>(), seconds in 0i64..4_000_000_000,
+        policy in any_policy(), replicas in any::<u32>(), depth in any::<(u64, u64, u64)>(), value in any::<Option<i64>>(),
+        seconds in 0i64..4_000_000_000, mixed in any::<bool>(),
     ) {
         let depth = QueueDepth { visible: depth.0, in_flight: depth.1, delayed: depth.2 };
-        let observation = seen(replicas, &[Reading::Queue(depth)]);
+        let reading = |trigger: &Trigger| match trigger {
+            Trigger::CloudWatch(_) if !mixed => Reading::Metric(value),
+            Trigger::Cron(_) if !mixed => Reading::Cron,
+            _ => Reading::Queue(depth),
+        };
+        let readings: Vec<Reading> = policy.triggers.iter().map(reading).collect();
+        let observation = seen(replicas, &readings);
         let decision = decide(&policy, &observation, None, Timestamp::from_second(seconds).unwrap());
         let _replayed = decide(&policy, &observation, Some(&decision.state), Timestamp::MIN);
         let _replayed = decide(&policy, &observation, Some(&decision.state), Timestamp::MAX);

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 
+mod triggers;
+
 /// The manifest that a KEDA user has today.
 const WORKER: &str = "\
 apiVersion: keda.sh/v1alpha1
@@ -62,7 +64,9 @@ fn trigger_of(configuration: &Configuration) -> &SqsTrigger {
     let [target] = configuration.targets.as_slice() else {
         panic!("{:#?}", configuration.findings)
     };
-    let Trigger::SqsQueue(trigger) = &target.policy.triggers[0];
+    let Trigger::SqsQueue(trigger) = &target.policy.triggers[0] else {
+        panic!("{:#?}", target.policy.triggers)
+    };
     trigger
 }
 

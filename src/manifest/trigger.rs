@@ -1,14 +1,16 @@
-//! `spec.triggers`: so far `aws-sqs-queue`.
+//! `spec.triggers`: `aws-sqs-queue`, `cron` and `aws-cloudwatch`.
 
-use std::num::NonZeroU32;
+mod aws;
+mod cloudwatch;
+mod cron;
+mod sqs;
 
-use super::authentication::{Resolution, identity};
+use super::authentication::Resolution;
 use crate::document::{Node, quoted};
 use crate::fields::{self, Fields, Problems};
-use crate::policy::{Queue, QueueAddress, SqsTrigger, Trigger};
+use crate::policy::Trigger;
 
-/// Messages per replica unless `queueLength` is set: KEDA's default.
-const DEFAULT_MESSAGES_PER_REPLICA: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+pub(crate) use aws::is_region;
 
 pub(super) fn read_triggers(
     node: &Node,
@@ -31,6 +33,32 @@ pub(super) fn read_triggers(
     triggers.into_iter().collect()
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    SqsQueue,
+    Cron,
+    CloudWatch,
+}
+
+const KINDS: [(&str, Kind); 3] = [
+    ("aws-sqs-queue", Kind::SqsQueue),
+    ("cron", Kind::Cron),
+    ("aws-cloudwatch", Kind::CloudWatch),
+];
+
+impl Kind {
+    /// What its metadata must have at least.
+    fn needed(self) -> &'static str {
+        match self {
+            Self::SqsQueue => "a mapping with at least `queueURL` and `awsRegion`",
+            Self::Cron => "a mapping with `timezone`, `start`, `end` and `desiredReplicas`",
+            Self::CloudWatch => {
+                "a mapping with at least a metric, `targetMetricValue`, `minMetricValue` and `awsRegion`"
+            }
+        }
+    }
+}
+
 fn read_trigger(
     node: &Node,
     path: &str,
@@ -40,11 +68,9 @@ fn read_trigger(
     problems: &mut Problems,
 ) -> Option<Trigger> {
     let mut fields = Fields::of(node, path, problems)?;
-    let kind_node = fields.require("type", "aws-sqs-queue", problems)?;
-    if kind_node.as_text().map(str::trim) != Some("aws-sqs-queue") {
-        problems.found(kind_node, &fields.path("type"), "aws-sqs-queue");
-        return None;
-    }
+    let allowed = "aws-sqs-queue, cron or aws-cloudwatch";
+    let kind = fields.require("type", allowed, problems)?;
+    let kind = fields::one_of(kind, &fields.path("type"), &KINDS, problems)?;
     if let Some(name) = fields.read("name", problems, fields::text) {
         if names.contains(&name) {
             problems.error(
@@ -62,113 +88,36 @@ fn read_trigger(
         problems.found(kind, &fields.path("metricType"), "AverageValue");
     }
     // Every value is read once a pass and used for everything, so the field changes nothing.
-    let _always = fields.read("useCachedMetrics", problems, fields::boolean);
-    let metadata_node = fields.require(
-        "metadata",
-        "a mapping with at least `queueURL` and `awsRegion`",
-        problems,
-    );
-    let Some(metadata_node) = metadata_node else {
+    let cached = fields.take("useCachedMetrics");
+    let is_cached =
+        cached.and_then(|node| fields::boolean(node, &fields.path("useCachedMetrics"), problems));
+    if let (Some(node), Some(true), Kind::Cron) = (cached, is_cached, kind) {
+        let message = "found `true`, allowed: false: a cron trigger has no metric to keep, and KEDA refuses it, too";
+        problems.error(node.position, &fields.path("useCachedMetrics"), message);
+    }
+    let Some(metadata_node) = fields.require("metadata", kind.needed(), problems) else {
         fields.take("authenticationRef");
         fields.finish(problems);
         return None;
     };
     let mut metadata = Fields::of(metadata_node, &fields.path("metadata"), problems)?;
-    let trigger = read_sqs(&mut fields, &mut metadata, namespace, resolution, problems);
+    let trigger = match kind {
+        Kind::SqsQueue => sqs::read(&mut fields, &mut metadata, namespace, resolution, problems)
+            .map(Trigger::SqsQueue),
+        Kind::Cron => cron::read(&mut fields, &mut metadata, problems).map(Trigger::Cron),
+        Kind::CloudWatch => {
+            cloudwatch::read(&mut fields, &mut metadata, namespace, resolution, problems)
+                .map(Trigger::CloudWatch)
+        }
+    };
     metadata.finish(problems);
     fields.finish(problems);
-    trigger.map(Trigger::SqsQueue)
+    trigger
 }
 
-fn read_sqs(
-    fields: &mut Fields<'_>,
-    metadata: &mut Fields<'_>,
-    namespace: &str,
-    resolution: Resolution<'_>,
-    problems: &mut Problems,
-) -> Option<SqsTrigger> {
-    let region = if let Some(node) = given(metadata, "awsRegion") {
-        region(node, &metadata.path("awsRegion"), problems)
-    } else {
-        let message = "missing, allowed: a region such as ap-northeast-1";
-        problems.error(metadata.position(), &metadata.path("awsRegion"), message);
-        None
-    };
-    let endpoint = given(metadata, "awsEndpoint")
-        .map(|node| endpoint(node, &metadata.path("awsEndpoint"), problems));
-    let address = read_address(metadata, endpoint.is_some(), problems);
-    let per_replica = given(metadata, "queueLength").map(|node| {
-        // At zero or below KEDA's HPA is refused by the API server at best; a fraction of a message is not a message.
-        let found = fields::integer(
-            node,
-            &metadata.path("queueLength"),
-            1..=i64::from(i32::MAX),
-            problems,
-        );
-        found
-            .and_then(|found| u32::try_from(found).ok())
-            .and_then(NonZeroU32::new)
-    });
-    let activation = given(metadata, "activationQueueLength").map(|node| {
-        let found = fields::integer(
-            node,
-            &metadata.path("activationQueueLength"),
-            0..=i64::MAX,
-            problems,
-        );
-        found.and_then(|found| u64::try_from(found).ok())
-    });
-    let switch = |metadata: &mut Fields<'_>, key, default, problems: &mut Problems| match given(
-        metadata, key,
-    ) {
-        Some(node) => fields::boolean(node, &metadata.path(key), problems),
-        None => Some(default),
-    };
-    let count_in_flight = switch(metadata, "scaleOnInFlight", true, problems);
-    let for_scale_out = given(metadata, "scaleOutOnInFlight");
-    let count_in_flight_for_scale_out = match for_scale_out {
-        Some(node) => fields::boolean(node, &metadata.path("scaleOutOnInFlight"), problems),
-        None => count_in_flight,
-    };
-    if let (Some(node), Some(false), Some(true)) = (
-        for_scale_out,
-        count_in_flight,
-        count_in_flight_for_scale_out,
-    ) {
-        let message = "found `true` while `scaleOnInFlight` is false, allowed: false: what calls for replicas must also keep them";
-        problems.error(node.position, &metadata.path("scaleOutOnInFlight"), message);
-    }
-    let count_delayed = switch(metadata, "scaleOnDelayed", false, problems);
-    for key in [
-        "awsAccessKeyID",
-        "awsAccessKeyIDFromEnv",
-        "awsSecretAccessKeyFromEnv",
-    ] {
-        if let Some(node) = given(metadata, key) {
-            problems.error(node.position, &metadata.path(key), "static keys are refused; allowed: `identityOwner: operator` or a TriggerAuthentication with `podIdentity.provider: aws`");
-        }
-    }
-    let identity = identity(fields, metadata, namespace, resolution, problems);
-    let endpoint = match endpoint {
-        Some(found) => Some(found?),
-        None => None,
-    };
-    let queue = Queue {
-        address: address?,
-        region: region?,
-        endpoint,
-        identity,
-    };
-    refuse_other_region(&queue, metadata, problems);
-    Some(SqsTrigger {
-        queue,
-        messages_per_replica: per_replica.unwrap_or(Some(DEFAULT_MESSAGES_PER_REPLICA))?,
-        activation_messages: activation.unwrap_or(Some(0))?,
-        count_in_flight: count_in_flight?,
-        count_in_flight_for_scale_out: count_in_flight_for_scale_out?,
-        count_delayed: count_delayed?,
-    })
-}
+/// What was found is wrong, and was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refused;
 
 /// KEDA counts a blank value as absent.
 fn given<'a>(metadata: &mut Fields<'a>, key: &'static str) -> Option<&'a Node> {
@@ -177,166 +126,29 @@ fn given<'a>(metadata: &mut Fields<'a>, key: &'static str) -> Option<&'a Node> {
         .filter(|node| node.as_text().is_none_or(|text| !text.trim().is_empty()))
 }
 
-fn read_address(
-    metadata: &mut Fields<'_>,
-    any_host: bool,
+/// The value of a key that must be there, and not blank.
+fn needed<'a>(
+    metadata: &mut Fields<'a>,
+    key: &'static str,
+    allowed: &str,
     problems: &mut Problems,
-) -> Option<QueueAddress> {
-    let from_env = given(metadata, "queueURLFromEnv");
-    let path = metadata.path("queueURL");
-    if let Some(node) = given(metadata, "queueURL") {
-        return address(node, &path, any_host, problems);
-    }
-    match from_env {
-        Some(node) => {
-            let message = "pod templates are not read, so there is no environment to look in; write the URL into `queueURL`";
-            problems.error(node.position, &metadata.path("queueURLFromEnv"), message);
-        }
-        None => problems.error(
-            metadata.position(),
-            &path,
-            format!("missing, allowed: {ADDRESS_FORMS}"),
-        ),
-    }
-    None
-}
-
-const ADDRESS_FORMS: &str =
-    "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, or the bare name of a queue";
-
-/// A URL with exactly account and name in its path, or a bare queue name.
-/// With `awsEndpoint` any host goes: then it is an emulator or a private name.
-fn address(
-    node: &Node,
-    path: &str,
-    any_host: bool,
-    problems: &mut Problems,
-) -> Option<QueueAddress> {
-    let text = node.as_text().map(str::trim).unwrap_or_default();
-    let found = match text.split_once("://") {
-        Some(("https" | "http", rest)) => {
-            url_parts(rest, any_host).map(|(account, name)| QueueAddress::Url {
-                url: text.to_owned(),
-                account: account.to_owned(),
-                name: name.to_owned(),
-            })
-        }
-        Some(_) => None,
-        None => is_queue_name(text).then(|| QueueAddress::Name(text.to_owned())),
-    };
+) -> Option<&'a Node> {
+    let found = given(metadata, key);
     if found.is_none() {
-        problems.found(node, path, ADDRESS_FORMS);
+        let message = format!("missing, allowed: {allowed}");
+        problems.error(metadata.position(), &metadata.path(key), message);
     }
     found
 }
 
-/// Account and name of `host/account/name`.
-fn url_parts(rest: &str, any_host: bool) -> Option<(&str, &str)> {
-    let mut parts = rest.split('/');
-    let (host, account, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_account = !account.is_empty()
-        && account
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    (parts.next().is_none()
-        && is_host(host)
-        && (any_host || is_sqs_host(host))
-        && is_account
-        && is_queue_name(name))
-    .then_some((account, name))
-}
-
-/// A host name or address with an optional port; no user, no query.
-fn is_host(host: &str) -> bool {
-    !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
-}
-
-/// A host that can be SQS: `sqs.REGION.…`, `sqs-fips.REGION.…`, the legacy `REGION.queue.…`, a VPC endpoint of it, or
-/// an emulator on a name without a domain or on an address.
-fn is_sqs_host(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let is_address = name.starts_with('[')
-        || name
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let is_sqs = |label: &str| matches!(label, "sqs" | "sqs-fips" | "queue");
-    is_address || !name.contains('.') || name.split('.').any(is_sqs)
-}
-
-/// SQS: 1 to 80 letters, digits, `-` and `_`, with `.fifo` at the end of a FIFO queue's name.
-fn is_queue_name(name: &str) -> bool {
-    let stem = name.strip_suffix(".fifo").unwrap_or(name);
-    !stem.is_empty()
-        && name.len() <= 80
-        && stem
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// A region such as `ap-northeast-1`; whether it exists is for AWS to say.
-fn region(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
-    let found = node
-        .as_text()
-        .map(str::trim)
-        .filter(|region| is_region(region));
-    if found.is_none() {
-        problems.found(node, path, "a region such as ap-northeast-1");
-    }
-    found.map(str::to_owned)
-}
-
-/// Lower case words and a number, joined by `-`.
-pub(crate) fn is_region(region: &str) -> bool {
-    let parts: Vec<&str> = region.split('-').collect();
-    let Some((last, words)) = parts.split_last() else {
-        return false;
-    };
-    words.len() >= 2
-        && !last.is_empty()
-        && last.bytes().all(|byte| byte.is_ascii_digit())
-        && words
-            .iter()
-            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
-}
-
-fn endpoint(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
-    let text = node.as_text().map(str::trim).unwrap_or_default();
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    let found = rest
-        .map(|rest| rest.trim_end_matches('/'))
-        .filter(|host| is_host(host));
-    if found.is_none() {
-        problems.found(node, path, "a URL such as http://localhost:4566");
-    }
-    found.map(|_| text.trim_end_matches('/').to_owned())
-}
-
-/// A queue URL of one region read through another region's endpoint fails only at run time, with a confusing error.
-fn refuse_other_region(queue: &Queue, metadata: &Fields<'_>, problems: &mut Problems) {
-    let QueueAddress::Url { url, .. } = &queue.address else {
-        return;
-    };
-    let in_url = url
-        .split("://sqs.")
-        .nth(1)
-        .and_then(|rest| rest.split('.').next())
-        .filter(|label| is_region(label));
-    if let Some(in_url) =
-        in_url.filter(|in_url| *in_url != queue.region && queue.endpoint.is_none())
-    {
-        let message = format!(
-            "found `{}`, but the queue's URL is of `{in_url}`",
-            queue.region
-        );
-        problems.error(
-            metadata.position(),
-            &metadata.path("awsRegion"),
-            format!("{message}, allowed: the same region in both"),
-        );
+fn switch(
+    metadata: &mut Fields<'_>,
+    key: &'static str,
+    default: bool,
+    problems: &mut Problems,
+) -> Option<bool> {
+    match given(metadata, key) {
+        Some(node) => fields::boolean(node, &metadata.path(key), problems),
+        None => Some(default),
     }
 }

@@ -5,8 +5,9 @@ mod owners;
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::decide::{Reason, Workload};
+use crate::decide::{QueueDepth, Reason, Workload};
 use crate::manifest::{Configuration, Context, read};
+use crate::policy::{Metric, Queue};
 use crate::ports::Change;
 
 /// Servers in memory, with faults by name.
@@ -14,6 +15,8 @@ use crate::ports::Change;
 struct Servers {
     stops: LastStops,
     depths: RefCell<BTreeMap<String, QueueDepth>>,
+    /// What every metric says, in thousandths.
+    metric: Cell<Option<i64>>,
     workloads: RefCell<BTreeMap<String, (String, u32)>>,
     memories: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
     autoscalers: RefCell<Vec<Autoscaler>>,
@@ -104,11 +107,16 @@ impl Servers {
     }
 }
 
-impl Queues for Servers {
+impl Sources for Servers {
     async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
         let name = queue.address.name();
         self.call(format!("depth {name}")).await?;
         Ok(self.depths.borrow()[name])
+    }
+
+    async fn metric(&self, metric: &Metric, now: Timestamp) -> Result<Option<i64>, Fault> {
+        self.call(format!("metric {metric} {now}")).await?;
+        Ok(self.metric.get())
     }
 }
 
@@ -231,7 +239,7 @@ async fn pass_at<'t>(
     dry_run: bool,
 ) -> Vec<Outcome<'t>> {
     let world = World {
-        queues: servers,
+        sources: servers,
         workloads: servers,
         scaler: servers,
         memories: servers,
@@ -340,6 +348,100 @@ async fn a_shared_queue_is_read_once() {
         1,
         "{calls:?}"
     );
+}
+
+/// An object with a queue, a window that is always open but for a minute, and a metric.
+fn all_kinds(name: &str, ignore_null_values: bool) -> String {
+    format!(
+        "{}  - type: cron\n    metadata: {{timezone: UTC, start: '1 0 * * *', end: '0 0 * * *', desiredReplicas: '3'}}\n  - type: aws-cloudwatch\n    \
+         metadata: {{namespace: Shop, metricName: Carts, dimensionName: Shop, dimensionValue: eu, targetMetricValue: '2.5', minMetricValue: '0', \
+         ignoreNullValues: '{ignore_null_values}', awsRegion: eu-west-1, identityOwner: operator}}\n",
+        object(name, "orders"),
+    )
+}
+
+fn read_all(objects: &[String]) -> Configuration {
+    let configuration = read(
+        objects.join("---\n").as_bytes(),
+        Context {
+            file: "test.yaml",
+            namespace: "default",
+            clusters: &[],
+        },
+    );
+    assert_eq!(configuration.findings, []);
+    configuration
+}
+
+#[tokio::test]
+async fn all_kinds_of_triggers_are_read_once_and_the_highest_wins() {
+    let configuration = read_all(&[all_kinds("a", true), all_kinds("b", true)]);
+    let servers = Servers::new(&[("a", 0, 2), ("b", 0, 2), ("orders", 12, 0)]);
+    servers.metric.set(Some(20_001));
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(effects(&outcomes), [(Effect::Scaled, false); 2]);
+    assert_eq!((servers.replicas("a"), servers.replicas("b")), (9, 9));
+    let decided = outcomes[0].decided.as_ref().unwrap();
+    assert_eq!(decided.decision.reason, Reason::MetricValue);
+    let [
+        Reading::Queue(_),
+        Reading::Cron,
+        Reading::Metric(Some(20_001)),
+    ] = decided.observation.readings[..]
+    else {
+        panic!("{:?}", decided.observation.readings)
+    };
+    let calls = servers.calls();
+    let metrics: Vec<&String> = calls
+        .iter()
+        .filter(|call| call.starts_with("metric"))
+        .collect();
+    assert_eq!(metrics, [&format!("metric `Shop Carts Shop=eu` {}", at(0))]);
+}
+
+#[tokio::test]
+async fn a_metric_that_fails_holds_no_other_trigger_back_from_scaling_out() {
+    let configuration = read_all(&[all_kinds("a", true)]);
+    let servers = Servers::new(&[("a", 0, 2), ("orders", 63, 0)]);
+    let call = format!("metric `Shop Carts Shop=eu` {}", at(0));
+    servers.fail(&call, Fault::failed("Throttling", "slow down"));
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(effects(&outcomes), [(Effect::Scaled, true)]);
+    assert_eq!(servers.replicas("a"), 7);
+    assert_eq!(outcomes[0].faults[0].code, "Throttling");
+}
+
+#[tokio::test]
+async fn no_data_fails_where_the_manifest_says_so() {
+    for (ignore_null_values, replicas, code) in [(true, 3, None), (false, 9, Some("NoData"))] {
+        let configuration = read_all(&[all_kinds("a", ignore_null_values)]);
+        let servers = Servers::new(&[("a", 0, 9), ("orders", 0, 0)]);
+        let state = State {
+            active: true,
+            last_written: Some(9),
+            ..State::new(at(-10_000))
+        };
+        let state = state.to_json().to_string();
+        let memory = BTreeMap::from([("rollout.a".to_owned(), state)]);
+        servers
+            .memories
+            .borrow_mut()
+            .insert("default".into(), memory);
+        let outcomes = pass(&servers, &configuration, 0).await;
+        assert_eq!(servers.replicas("a"), replicas, "{outcomes:#?}");
+        let fault = outcomes[0].faults.first();
+        assert_eq!(fault.map(|fault| fault.code.as_str()), code);
+        if let Some(fault) = fault {
+            for part in [
+                "`Shop Carts Shop=eu`",
+                "eu-west-1",
+                "`ignoreNullValues` is false",
+                "aws cloudwatch list-metrics",
+            ] {
+                assert!(fault.message.contains(part), "{part} in {}", fault.message);
+            }
+        }
+    }
 }
 
 #[tokio::test]

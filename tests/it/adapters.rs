@@ -1,6 +1,7 @@
 //! The SDK clients and the Kubernetes client, in this process.
 
 mod access;
+mod cloudwatch;
 mod cluster;
 mod discovery;
 mod objects;

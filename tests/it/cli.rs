@@ -57,6 +57,20 @@ fn check_tells_what_would_be_scaled() {
 }
 
 #[test]
+fn check_tells_triggers_of_all_kinds() {
+    let all = format!(
+        "{WORKER}  - type: cron\n    metadata: {{timezone: Asia/Tokyo, start: 0 8 * * 1-5, end: 0 20 * * 1-5, desiredReplicas: '10'}}\n  \
+         - type: aws-cloudwatch\n    metadata: {{namespace: Shop, metricName: Carts, dimensionName: Shop, dimensionValue: eu, \
+         targetMetricValue: '2.5', minMetricValue: '0', ignoreNullValues: 'false', awsRegion: eu-west-1, identityOwner: operator}}\n"
+    );
+    let (code, output, errors) = result(&["check", "-f", "-"], &all);
+    let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica, cron `0 8 * * 1-5` to `0 20 * * 1-5` \
+                    (Asia/Tokyo) desiredReplicas 10, `Shop Carts Shop=eu` / 2.5 per replica, polled every 30 s\n\
+                    -: 1 targets, 0 refused, 0 other documents skipped\n";
+    assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
+}
+
+#[test]
 fn check_tells_every_mistake_and_goes_on() {
     let bad = WORKER
         .replace("metadata: {name: worker}", "metadata: {name: bad}")

@@ -164,21 +164,25 @@ fn the_access_template_asks_for_the_actions_of_the_readme() {
     let template = std::fs::read_to_string(repository().join("infra/access.yaml")).unwrap();
     let documents = outrigger::document::parse_yaml(template.as_bytes());
     let template = documents[0].root.as_ref().unwrap().to_json();
-    let statements =
-        &template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
-    let mut actions = BTreeSet::new();
-    for statement in statements.as_array().unwrap() {
-        match &statement["Action"] {
-            serde_json::Value::String(action) => drop(actions.insert(action.clone())),
-            several => actions.extend(
-                several
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|action| action.as_str().unwrap().to_owned()),
-            ),
-        }
-    }
+    let role = &template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"];
+    let metrics = &template["Resources"]["MetricsPolicy"];
+    // Whoever has no such trigger gives no such right.
+    assert_eq!(metrics["Condition"], "ReadsMetrics");
+    assert_eq!(
+        template["Parameters"]["ReadsCloudWatchMetrics"]["Default"],
+        "false"
+    );
+    let actions_of = |policy: &serde_json::Value| -> BTreeSet<String> {
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let actions = statements.flat_map(|statement| match &statement["Action"] {
+            serde_json::Value::String(action) => vec![action.clone()],
+            several => serde_json::from_value(several.clone()).unwrap(),
+        });
+        actions.collect()
+    };
+    let conditional = actions_of(&metrics["Properties"]["PolicyDocument"]);
+    assert_eq!(conditional, ["cloudwatch:GetMetricData".to_owned()].into());
+    let actions: BTreeSet<String> = actions_of(role).union(&conditional).cloned().collect();
     let text = readme();
     let table = rows(&text, "| right | for |").join("\n");
     let named: BTreeSet<String> = table

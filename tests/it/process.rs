@@ -8,6 +8,7 @@ mod passes;
 mod refused;
 mod shadow;
 mod ticks;
+mod triggers;
 mod trouble;
 
 use outrigger::sandbox::Sandbox;

@@ -4,7 +4,6 @@ use futures_util::future::join_all;
 use outrigger::adapters::sqs::Sqs;
 use outrigger::decide::QueueDepth;
 use outrigger::policy::{Identity, Queue};
-use outrigger::ports::Queues as _;
 use outrigger::sandbox::fault::Fault;
 use outrigger::sandbox::{Sandbox, Service};
 

@@ -3,15 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-/// Starts a server that answers every request with this JSON and status 200, until the test process ends.
+/// Starts a server that answers every request with this body and status 200, until the test process ends.
 /// Returns its URL.
-pub(crate) fn answering(body: &'static str) -> String {
+pub(crate) fn answering(body: impl AsRef<[u8]> + Send + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             // A client that goes away early is no concern of the server's.
-            answer(&stream.unwrap(), body).ok();
+            answer(&stream.unwrap(), body.as_ref()).ok();
         }
     });
     format!("http://{address}")
@@ -23,7 +23,7 @@ pub(crate) fn closed_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn answer(stream: &TcpStream, body: &str) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, body: &[u8]) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
@@ -41,7 +41,8 @@ fn answer(stream: &TcpStream, body: &str) -> std::io::Result<()> {
     let mut stream = stream;
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
-    )
+    )?;
+    stream.write_all(body)
 }
