@@ -144,7 +144,7 @@ pub enum FaultKind {
     LostRace,
     /// There was no time left to finish: it may have been done all the same.
     OutOfTime,
-    /// It may have been done all the same, its answer lost.
+    /// It may have been done all the same: its answer was lost, and what became of it is not known.
     Unclear,
     /// Everything else, after the retries that make sense. It was not done.
     Failed,

@@ -145,15 +145,13 @@ impl Scaler for Clusters {
             return Ok(());
         };
         if failure.status != Some(422) {
-            let kind = if failure.maybe_done {
-                FaultKind::Unclear
+            let maybe_done = failure.maybe_done;
+            let fault = self.workload_fault(place, failure);
+            return if maybe_done {
+                self.what_became(place, change, fault).await
             } else {
-                FaultKind::Failed
+                Err(fault)
             };
-            return Err(Fault {
-                kind,
-                ..self.workload_fault(place, failure)
-            });
         }
         // 422 is a stale test or a value that the server does not take: look which.
         let now = self.read(place).await?;
@@ -175,6 +173,21 @@ impl Scaler for Clusters {
                 );
                 Err(Fault::lost_race(message))
             }
+        }
+    }
+}
+
+impl Clusters {
+    /// After a change whose answer was lost: done, not done, or not to be found out.
+    async fn what_became(&self, place: &Place, change: &Change, fault: Fault) -> Result<(), Fault> {
+        let Change { uid, from, to } = change;
+        match self.read(place).await {
+            Ok(now) if now.uid == *uid && now.workload.replicas == *to => Ok(()),
+            Ok(now) if now.uid == *uid && now.workload.replicas == *from => Err(fault),
+            Ok(_) | Err(_) => Err(Fault {
+                kind: FaultKind::Unclear,
+                ..fault
+            }),
         }
     }
 }

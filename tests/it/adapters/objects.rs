@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use outrigger::adapters::kubernetes::Clusters;
 use outrigger::manifest::WorkloadKind;
-use outrigger::ports::{Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{Change, FaultKind, Memories as _, Scaler as _, Workloads as _};
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{Sandbox, SandboxOptions, Service};
 use serde_json::json;
@@ -206,6 +206,26 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() {
         assert_eq!(kubernetes.scale_writes("default", "worker"), [(from, to)]);
         assert_eq!(count(&sandbox, SCALE), 2);
     }
+}
+
+#[tokio::test]
+async fn what_became_of_a_write_is_looked_up_when_no_answer_comes() {
+    let sandbox = sandbox().await;
+    let clusters = clusters(&sandbox).await;
+    let seen = read(&clusters).await;
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.fail("PATCH /scale", KubernetesFault::ApplyThenReset, 1_000);
+    let changed = clusters.scale(&worker(), &change(&seen, 7)).await;
+    assert_eq!(changed, Ok(()));
+    // Nor can it be looked up.
+    kubernetes.fail("GET /rollouts/", KubernetesFault::Reset, 1_000);
+    let change = Change {
+        from: 7,
+        to: 9,
+        ..change(&seen, 7)
+    };
+    let changed = clusters.scale(&worker(), &change).await;
+    assert_eq!(changed.unwrap_err().kind, FaultKind::Unclear);
 }
 
 async fn load(clusters: &Clusters) -> BTreeMap<String, String> {
