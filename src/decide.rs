@@ -15,7 +15,7 @@ mod window;
 use jiff::Timestamp;
 
 use crate::owners::Conflict;
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, SelectPolicy};
 use crate::state::{ScaleEvent, State};
 
 pub use reason::{Limit, Reason};
@@ -444,11 +444,16 @@ fn to_rest(
             if running.count <= count {
                 return;
             }
-            running.limited_by.clear();
-            running.resting = true;
             let allowed = limit::lowest_allowed(&policy.scale_in, &memory.events, current, now);
             let next = allowed.map_or(count, |allowed| allowed.max(count));
-            if next >= policy.bounds.active_min() && next > count {
+            let active_min = policy.bounds.active_min();
+            if next < active_min && policy.scale_in.select == Some(SelectPolicy::Disabled) {
+                // Not on its way anywhere, so the minimum holds.
+                return;
+            }
+            running.limited_by.clear();
+            running.resting = true;
+            if next > count && (next >= active_min || next == current) {
                 running.limit(next, Reason::ScaleInLimit, Limit::ScaleInPolicies);
                 return;
             }

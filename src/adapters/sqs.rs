@@ -108,7 +108,9 @@ impl Sqs {
         let count = |name: QueueAttributeName| {
             let found = attributes.get(&name);
             found
-                .and_then(|text| text.parse::<u64>().ok())
+                // Signed, as KEDA reads it and as a record can hold it.
+                .and_then(|text| text.parse::<i64>().ok())
+                .and_then(|count| u64::try_from(count).ok())
                 .ok_or_else(|| {
                     let found =
                         found.map_or("nothing".to_owned(), |text| crate::document::quoted(text));

@@ -69,7 +69,8 @@ pub(super) fn rest(
         .empty_since
         .is_some_and(|since| !window::is_within(since, MIN_EMPTY_SECONDS, now));
     let window_seconds = policy.scale_in.window_seconds;
-    let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or(current);
+    // A window that holds nothing holds nobody, here as on the way to the minimum: a memory that begins is seeded.
+    let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or_default();
     // Only what was seen counts: a failed reading entered the window as the present count and broke the inactivity.
     // Above the maximum nothing is held, so what the maximum leaves is what must have been let go.
     let held = highest.min(current).min(policy.bounds.max());

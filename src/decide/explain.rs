@@ -78,7 +78,7 @@ fn cause(
             failed_too(demand)
         ),
         Reason::ScaledToZero | Reason::ScaledToIdle => {
-            let rest = if running.count == 0 {
+            let rest = if running.reason == Reason::ScaledToZero {
                 "zero"
             } else {
                 "idleReplicaCount"
@@ -118,6 +118,11 @@ fn cause(
                 running.count
             )
         }
+        Reason::ScaleInLimit if running.resting => format!(
+            "inactive for {} with {backlog}, but the scaleDown policies allow {} now",
+            inactive_for(memory, now),
+            running.count
+        ),
         Reason::ScaleInLimit => {
             let wanted = asked(policy, demand, current);
             format!(

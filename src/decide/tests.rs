@@ -1157,6 +1157,65 @@ fn to_zero_goes_along_the_policies() {
 }
 
 #[test]
+fn between_min_and_idle_it_waits_for_the_policies_and_says_so() {
+    let mut policy = policy(5, 100, Some(0));
+    policy.scale_in = ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![pods(2, 60)],
+        ..ScalingRules::SCALE_IN
+    };
+    let state = State {
+        events: vec![ScaleEvent {
+            at: at(990),
+            from: 5,
+            to: 3,
+        }],
+        last_written: Some(3),
+        ..inactive(5)
+    };
+    let sentence = "worker stays at 3: inactive for 1000 s with 0 messages (0 visible + 0 in flight) / 10 per replica, \
+                    but the scaleDown policies allow 3 now";
+    check(
+        &policy,
+        &state,
+        &seen(3, &[visible(0)]),
+        3,
+        Reason::ScaleInLimit,
+        &[Limit::ScaleInPolicies],
+        sentence,
+    );
+    // Where nothing goes down at all, nothing is on its way to idle, and the minimum holds.
+    policy.scale_in.select = Some(SelectPolicy::Disabled);
+    let decision = decide(&policy, &seen(3, &[visible(0)]), Some(&state), at(1000));
+    assert_eq!((decision.to, decision.reason), (5, Reason::BelowMin));
+}
+
+#[test]
+fn a_window_that_holds_nothing_holds_nobody() {
+    // As after an edit that sets a window where there was none.
+    let state = State {
+        in_window: Vec::new(),
+        empty_since: Some(at(900)),
+        last_active: Some(at(0)),
+        ..inactive(1)
+    };
+    let decision = decide(
+        &policy(1, 16, None),
+        &seen(5, &[visible(0)]),
+        Some(&state),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (1, Reason::QueueDepth));
+    let decision = decide(
+        &policy(0, 16, None),
+        &seen(5, &[visible(0)]),
+        Some(&state),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (0, Reason::ScaledToZero));
+}
+
+#[test]
 fn scale_out_waits_for_its_window() {
     let mut policy = policy(1, 100, None);
     policy.scale_out.window_seconds = 120;

@@ -1,0 +1,375 @@
+//! The outside systems in memory. Every call may take its time, fail, or be carried out and its answer lost.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use outrigger::decide::{QueueDepth, Rollout, Workload};
+use outrigger::policy::Queue;
+use outrigger::ports::{
+    Change, Fault, Memories, Namespace, Place, Queues, Scaler, Seen, Workloads,
+};
+
+use crate::random::Random;
+use crate::rules::{QUEUES, WORKLOADS};
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Depth,
+    Read,
+    Load,
+    Store,
+    Scale,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Depth,
+        Self::Read,
+        Self::Load,
+        Self::Store,
+        Self::Scale,
+    ];
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It fails and does nothing.
+    Fails,
+    /// The deadline comes first.
+    OutOfTime,
+    /// It is told that it lost a race.
+    LostRace,
+    /// It is carried out, and the answer gets lost.
+    AnswerLost,
+}
+
+impl Trouble {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Fails,
+        Self::OutOfTime,
+        Self::LostRace,
+        Self::AnswerLost,
+    ];
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::Fails | Self::AnswerLost => Fault::failed("InternalError", "it failed"),
+            Self::OutOfTime => Fault::out_of_time("this call"),
+            Self::LostRace => Fault::lost_race("it changed"),
+        }
+    }
+}
+
+/// A queue and what SQS says of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SqsQueue {
+    pub(crate) holds: QueueDepth,
+    pub(crate) shown: QueueDepth,
+    pub(crate) stale_until: i64,
+    pub(crate) is_down: bool,
+}
+
+/// A workload and how far its pods have followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Pods {
+    pub(crate) uid: u32,
+    pub(crate) replicas: u32,
+    pub(crate) ready: u32,
+    pub(crate) rollout: Option<Rollout>,
+}
+
+/// A write that the world has seen.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    /// A key of the ConfigMap.
+    Store {
+        workload: usize,
+        done: bool,
+        text: String,
+    },
+    /// A count.
+    Scale {
+        workload: usize,
+        done: bool,
+        change: Change,
+    },
+}
+
+/// What one pass was told: what its decisions must come from.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) depths: BTreeMap<String, Result<QueueDepth, Fault>>,
+    pub(crate) workloads: [Option<Result<Seen, Fault>>; WORKLOADS.len()],
+    pub(crate) keys: Option<Result<BTreeMap<String, String>, Fault>>,
+    pub(crate) stores: [Option<Store>; WORKLOADS.len()],
+    pub(crate) scale_calls: [u32; WORKLOADS.len()],
+    /// Writes that nobody has looked at yet.
+    pub(crate) writes: Vec<Write>,
+}
+
+/// How a write of the memory ended, for the world and for the caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) done: bool,
+    pub(crate) answer: Result<(), Fault>,
+}
+
+/// Everything outside the function.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) seconds: Cell<i64>,
+    pub(crate) queues: RefCell<Vec<SqsQueue>>,
+    pub(crate) pods: RefCell<Vec<Pods>>,
+    /// `None` while there is no ConfigMap.
+    pub(crate) keys: RefCell<Option<BTreeMap<String, String>>>,
+    /// What the next calls meet, first come first served.
+    pub(crate) troubles: RefCell<Vec<(Call, usize, Trouble)>>,
+}
+
+impl Servers {
+    pub(crate) fn new() -> Self {
+        let pods = WORKLOADS.iter().enumerate().map(|(workload, _)| Pods {
+            uid: 0,
+            replicas: 3,
+            ready: 3,
+            rollout: (workload == 0).then(Rollout::default),
+        });
+        Self {
+            seconds: Cell::new(0),
+            queues: RefCell::new(vec![SqsQueue::default(); QUEUES.len()]),
+            pods: RefCell::new(pods.collect()),
+            keys: RefCell::new(Some(BTreeMap::from([(
+                "about".to_owned(),
+                "a first key".to_owned(),
+            )]))),
+            troubles: RefCell::default(),
+        }
+    }
+
+    /// Time goes by: pods start, work is done, SQS tells what it knows.
+    pub(crate) fn wait(&self, seconds: u32, jitter: u64) {
+        self.seconds.set(self.seconds.get() + i64::from(seconds));
+        let mut ready = 0;
+        for pods in self.pods.borrow_mut().iter_mut() {
+            pods.ready = pods
+                .replicas
+                .min(pods.ready.saturating_add(1 + seconds / 10));
+            ready += u64::from(pods.ready);
+        }
+        for queue in self.queues.borrow_mut().iter_mut() {
+            let QueueDepth {
+                visible,
+                in_flight,
+                delayed,
+            } = &mut queue.holds;
+            let done = ready * u64::from(seconds) / 20;
+            let received = done.saturating_sub(*in_flight).min(*visible);
+            *in_flight = in_flight.saturating_sub(done);
+            *visible -= received;
+            let taken = (ready * 2).saturating_sub(*in_flight).min(*visible);
+            *visible -= taken;
+            *in_flight += taken;
+            *visible = visible.saturating_add(delayed.div_ceil(2));
+            *delayed /= 2;
+            // SQS counts in signed numbers.
+            *visible = (*visible).min(u64::MAX / 4);
+            if queue.stale_until <= self.seconds.get() {
+                queue.shown = queue.holds;
+                // An estimate is off by a few when there are many, and now and then shows one that is not there.
+                queue.shown.visible = queue
+                    .shown
+                    .visible
+                    .saturating_add(jitter % (1 + queue.holds.visible / 20).min(7));
+            }
+        }
+    }
+
+    fn trouble(&self, call: Call, index: usize) -> Option<Trouble> {
+        let mut troubles = self.troubles.borrow_mut();
+        let met = troubles
+            .iter()
+            .position(|(on, at, _)| (*on, *at) == (call, index))?;
+        Some(troubles.remove(met).2)
+    }
+}
+
+/// One pass' way to the servers.
+pub(crate) struct Ports {
+    pub(crate) servers: Rc<Servers>,
+    pub(crate) told: Rc<RefCell<Told>>,
+    pub(crate) pace: RefCell<Random>,
+}
+
+impl Ports {
+    /// A call on its way: other things happen before it is carried out, and before its answer comes.
+    async fn call<T>(
+        &self,
+        call: Call,
+        index: usize,
+        work: impl FnOnce() -> Result<T, Fault>,
+        done: impl FnOnce(bool, &Result<T, Fault>),
+    ) -> Result<T, Fault> {
+        let (before, after) = {
+            let mut pace = self.pace.borrow_mut();
+            (pace.below(3), pace.below(3))
+        };
+        Turns(before).await;
+        let trouble = self.servers.trouble(call, index);
+        let (was_done, told) = match trouble {
+            None => {
+                let result = work();
+                (result.is_ok(), result)
+            }
+            Some(Trouble::AnswerLost) => (work().is_ok(), Err(Trouble::AnswerLost.fault())),
+            Some(trouble) => (false, Err(trouble.fault())),
+        };
+        done(was_done, &told);
+        Turns(after).await;
+        told
+    }
+}
+
+impl Queues for Ports {
+    async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
+        let name = queue.address.name();
+        let index = QUEUES.iter().position(|queue| *queue == name).unwrap();
+        let read = || {
+            let queue = &self.servers.queues.borrow()[index];
+            if queue.is_down {
+                Err(Fault::failed("AccessDenied", "down"))
+            } else {
+                Ok(queue.shown)
+            }
+        };
+        self.call(Call::Depth, index, read, |_, told| {
+            let depths = &mut self.told.borrow_mut().depths;
+            assert!(
+                depths.insert(name.to_owned(), told.clone()).is_none(),
+                "a queue was read twice"
+            );
+        })
+        .await
+    }
+}
+
+fn index_of(place: &Place) -> usize {
+    let name = &place.workload.name;
+    WORKLOADS.iter().position(|known| known == name).unwrap()
+}
+
+impl Workloads for Ports {
+    async fn read(&self, place: &Place) -> Result<Seen, Fault> {
+        let index = index_of(place);
+        let read = || {
+            let pods = &self.servers.pods.borrow()[index];
+            let workload = Workload {
+                replicas: pods.replicas,
+                rollout: pods.rollout,
+            };
+            Ok(Seen {
+                uid: pods.uid.to_string(),
+                workload,
+            })
+        };
+        self.call(Call::Read, index, read, |_, told| {
+            self.told.borrow_mut().workloads[index] = Some(told.clone());
+        })
+        .await
+    }
+}
+
+impl Scaler for Ports {
+    async fn scale(&self, place: &Place, change: &Change) -> Result<(), Fault> {
+        let workload = index_of(place);
+        let write = || {
+            let pods = &mut self.servers.pods.borrow_mut()[workload];
+            if (pods.uid.to_string(), pods.replicas) != (change.uid.clone(), change.from) {
+                return Err(Fault::lost_race("changed"));
+            }
+            pods.replicas = change.to;
+            pods.ready = pods.ready.min(change.to);
+            Ok(())
+        };
+        self.call(Call::Scale, workload, write, |done, _| {
+            let change = change.clone();
+            let mut told = self.told.borrow_mut();
+            told.scale_calls[workload] += 1;
+            told.writes.push(Write::Scale {
+                workload,
+                done,
+                change,
+            });
+        })
+        .await
+    }
+}
+
+impl Memories for Ports {
+    async fn load(&self, _: &Namespace) -> Result<BTreeMap<String, String>, Fault> {
+        let load = || {
+            let keys = self.servers.keys.borrow().clone();
+            keys.ok_or_else(|| Fault::failed("NotFound", "no ConfigMap"))
+        };
+        self.call(Call::Load, 0, load, |_, told| {
+            self.told.borrow_mut().keys = Some(told.clone());
+        })
+        .await
+    }
+
+    async fn store(
+        &self,
+        _: &Namespace,
+        key: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> Result<(), Fault> {
+        let workload = WORKLOADS
+            .iter()
+            .position(|name| key.ends_with(&format!(".{name}")))
+            .unwrap();
+        let write = || {
+            let mut keys = self.servers.keys.borrow_mut();
+            let Some(keys) = keys.as_mut() else {
+                return Err(Fault::failed("NotFound", "no ConfigMap"));
+            };
+            if keys.get(key).map(String::as_str) != old {
+                return Err(Fault::lost_race("changed"));
+            }
+            keys.insert(key.to_owned(), new.to_owned());
+            Ok(())
+        };
+        self.call(Call::Store, workload, write, |done, answer| {
+            let (answer, text) = (answer.clone(), new.to_owned());
+            let mut told = self.told.borrow_mut();
+            told.stores[workload] = Some(Store { done, answer });
+            told.writes.push(Write::Store {
+                workload,
+                done,
+                text,
+            });
+        })
+        .await
+    }
+}
+
+/// Gives others so many turns.
+struct Turns(u64);
+
+impl Future for Turns {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,272 @@
+//! One decision: what it must come from, and what holds of it whatever was before.
+
+use std::collections::BTreeMap;
+
+use outrigger::decide::{Decision, Observation, Reading, Reason, Rollout, Stop, decide};
+use outrigger::manifest::Target;
+use outrigger::policy::Trigger;
+use outrigger::record::{Record, decision_json, record_json};
+use outrigger::state::State;
+use serde_json::json;
+
+use super::{Checked, Reply, ensure, naive};
+use crate::life::Frame;
+use crate::servers::Told;
+
+/// What a pass must decide from what it was told.
+#[derive(Debug)]
+pub(super) struct Expected<'a> {
+    pub(super) target: &'a Target,
+    pub(super) observation: Observation,
+    pub(super) state: Option<State>,
+    /// The text of it.
+    pub(super) text: Option<String>,
+    /// There was a memory that could not be read.
+    pub(super) is_lost: bool,
+    /// There is a place for a memory.
+    pub(super) has_memory: bool,
+    pub(super) decision: Decision,
+}
+
+impl<'a> Expected<'a> {
+    /// Nothing may be decided before everything was asked for.
+    pub(super) fn of(frame: &'a Frame, told: &Told, workload: usize) -> Result<Self, String> {
+        let target = frame.target(workload);
+        let reply: &Reply = &told.workloads[workload];
+        let Some(Ok(seen)) = reply else {
+            return Err(format!("decided without a count: {reply:?}"));
+        };
+        let readings = target.policy.triggers.iter().map(|trigger| {
+            let Trigger::SqsQueue(trigger) = trigger;
+            match told.depths.get(trigger.queue.address.name()) {
+                Some(Ok(depth)) => Ok(Reading::Queue(*depth)),
+                Some(Err(fault)) => Ok(Reading::Failed {
+                    error: fault.code.clone(),
+                }),
+                None => Err("decided without a reading".to_owned()),
+            }
+        });
+        let readings: Vec<Reading> = readings.collect::<Result<_, _>>()?;
+        let keys = told.keys.as_ref().ok_or("decided without the ConfigMap")?;
+        let keys = keys.as_ref().ok();
+        let text = keys.and_then(|keys| keys.get(&target.state_key()));
+        let text = text.cloned();
+        let parsed = text.as_deref().map(State::parse);
+        let is_lost = matches!(parsed, Some(Err(_)));
+        let replicas = seen.workload.replicas;
+        let state =
+            parsed.map(|parsed| parsed.unwrap_or_else(|_| State::begun_anew(replicas, frame.now)));
+        let observation = Observation {
+            workload: seen.workload,
+            readings,
+            stop: stop(frame, keys, &target.state_key()),
+        };
+        let decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
+        Ok(Self {
+            target,
+            observation,
+            state,
+            text,
+            is_lost,
+            has_memory: keys.is_some(),
+            decision,
+        })
+    }
+
+    pub(super) fn any_failed(&self) -> bool {
+        let failed = |reading: &Reading| matches!(reading, Reading::Failed { .. });
+        self.observation.readings.iter().any(failed)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        let pause = self.target.policy.pause;
+        self.observation.stop.all || pause.all || pause.replicas.is_some()
+    }
+
+    /// To zero or idle, or below the minimum on the way there.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(
+            self.decision.reason,
+            Reason::ScaledToZero | Reason::ScaledToIdle
+        )
+    }
+
+    /// A step that may be on the way there, and ends at the rates or at a pause step.
+    pub(super) fn may_be_on_its_way(&self) -> bool {
+        let asked = naive::asked(&self.target.policy, &self.observation);
+        let steps = matches!(
+            self.decision.reason,
+            Reason::ScaleInLimit | Reason::RolloutPauseStep
+        );
+        steps && self.target.policy.bounds.rest().is_some() && asked.active == Some(false)
+    }
+
+    pub(super) fn is_stored_as(&self, text: &str) -> Checked {
+        let state = &self.decision.state;
+        let decided = state.to_json().to_string();
+        ensure(decided == text, || {
+            format!("another memory than decided: {text}")
+        })?;
+        ensure(text.len() <= 2048, || {
+            format!("a memory of {} bytes: {text}", text.len())
+        })?;
+        ensure(
+            State::parse(text).is_ok_and(|parsed| parsed == *state),
+            || format!("not read as written: {text}"),
+        )
+    }
+
+    /// The same inputs again, from the log line.
+    pub(super) fn replays(&self, frame: &Frame) -> Checked {
+        let record = record_json(
+            &self.target.manifest,
+            &self.observation,
+            self.state.as_ref(),
+            frame.now,
+        );
+        let first = decision_json(&self.decision).to_string();
+        let line = json!({"_aws": {}, "record": record, "decision": self.decision.to}).to_string();
+        let again = Record::parse(line.as_bytes())
+            .map_err(|problems| format!("{line} is not read: {problems:?}"))?;
+        let again = decision_json(&again.decide()).to_string();
+        ensure(first == again, || {
+            format!("{line} replays to {again}, not {first}")
+        })
+    }
+
+    /// The invariants of a single decision.
+    pub(super) fn holds(&self, frame: &Frame) -> Checked {
+        let failed = self
+            .leaves_the_bounds()
+            .or_else(|| self.ignores_a_pause())
+            .or_else(|| self.scales_in_on_an_error())
+            .or_else(|| self.ignores_the_rollout())
+            .or_else(|| self.is_not_asked_for())
+            .or_else(|| self.is_not_final(frame))
+            .or_else(|| self.wants_fewer_for_more(frame));
+        let what = || format!("{}\n{self:?}", self.decision.explanation);
+        ensure(failed.is_none(), || {
+            format!("{}: {}", failed.unwrap_or_default(), what())
+        })
+    }
+
+    fn leaves_the_bounds(&self) -> Option<&'static str> {
+        let Decision { from, to, .. } = self.decision;
+        let bounds = self.target.policy.bounds;
+        let is_inside = (bounds.active_min()..=bounds.max()).contains(&to);
+        let wrong = from != to && !is_inside && !self.is_resting() && !self.is_paused();
+        if wrong {
+            return Some("outside the bounds");
+        }
+        let rests_low = self.is_resting() && bounds.rest().is_none_or(|rest| to < rest);
+        rests_low.then_some("below where it rests")
+    }
+
+    fn ignores_a_pause(&self) -> Option<&'static str> {
+        let Decision { from, to, .. } = self.decision;
+        let pause = self.target.policy.pause;
+        let Stop { all, scale_in } = self.observation.stop;
+        let wrong = match pause.replicas {
+            _ if all => to != from,
+            Some(count) => to != count,
+            None => {
+                (pause.all && to != from)
+                    || ((pause.scale_in || scale_in) && to < from)
+                    || (pause.scale_out && to > from)
+            }
+        };
+        wrong.then_some("against a pause")
+    }
+
+    fn scales_in_on_an_error(&self) -> Option<&'static str> {
+        let corrects = matches!(
+            self.decision.reason,
+            Reason::AboveMax | Reason::PausedReplicas
+        );
+        let wrong = self.any_failed() && self.decision.to < self.decision.from && !corrects;
+        wrong.then_some("scaled in on an error")
+    }
+
+    fn ignores_the_rollout(&self) -> Option<&'static str> {
+        let Decision { from, to, .. } = self.decision;
+        let rollout = self.observation.workload.rollout;
+        let Rollout {
+            paused,
+            aborted,
+            updating,
+            pause_step,
+        } = rollout.filter(|_| !self.is_paused())?;
+        let wrong = (paused && to != from)
+            || (aborted && to < from)
+            || (updating && !pause_step && to < from)
+            || (pause_step && to == 0 && from > 0);
+        wrong.then_some("against the state of the Rollout")
+    }
+
+    /// No flapping, the other half: a count moves towards what the readings ask for and never past it.
+    fn is_not_asked_for(&self) -> Option<&'static str> {
+        let Decision {
+            from, to, reason, ..
+        } = self.decision;
+        let policy = &self.target.policy;
+        let asked = naive::asked(policy, &self.observation);
+        if self.is_paused() || self.is_resting() || self.may_be_on_its_way() {
+            return None;
+        }
+        let min = policy.bounds.active_min();
+        let past = match to.cmp(&from) {
+            std::cmp::Ordering::Equal => false,
+            std::cmp::Ordering::Greater => {
+                let fallback = policy.fallback.filter(|_| self.any_failed());
+                let fallback = fallback.map_or(0, |fallback| fallback.count(from));
+                to > asked.out.max(min).max(fallback)
+            }
+            std::cmp::Ordering::Less => {
+                reason != Reason::AboveMax && to < asked.scale_in.min(policy.bounds.max())
+            }
+        };
+        past.then_some("past what is asked for")
+    }
+
+    /// Deciding again on the applied result changes nothing, but for a count of failures on its way to the fallback.
+    fn is_not_final(&self, frame: &Frame) -> Option<&'static str> {
+        let policy = &self.target.policy;
+        if policy.fallback.is_some() && self.any_failed() {
+            return None;
+        }
+        let mut applied = self.observation.clone();
+        applied.workload.replicas = self.decision.to;
+        let again = decide(policy, &applied, Some(&self.decision.state), frame.now);
+        let settled = decide(policy, &applied, Some(&again.state), frame.now);
+        let same = decide(policy, &self.observation, self.state.as_ref(), frame.now);
+        if same != self.decision {
+            return Some("another decision from the same inputs");
+        }
+        let wrong = again.to != self.decision.to || settled.state != again.state;
+        wrong.then_some("decided again on the result")
+    }
+
+    fn wants_fewer_for_more(&self, frame: &Frame) -> Option<&'static str> {
+        let now = frame.now.as_second();
+        let mut more = self.observation.clone();
+        let index = usize::try_from(now).unwrap_or_default() % more.readings.len();
+        if let Some(Reading::Queue(depth)) = more.readings.get_mut(index) {
+            let added = now.unsigned_abs().wrapping_mul(2_654_435_761) % 300;
+            depth.visible = depth.visible.saturating_add(added);
+        }
+        let other = decide(&self.target.policy, &more, self.state.as_ref(), frame.now);
+        (other.to < self.decision.to).then_some("more messages want fewer replicas")
+    }
+}
+
+/// The emergency stop, from what was read now, else from what was read last.
+fn stop(frame: &Frame, keys: Option<&BTreeMap<String, String>>, target: &str) -> Stop {
+    let text = |keys: &BTreeMap<String, String>, key| keys.get(key).cloned().unwrap_or_default();
+    let read = keys.map(|keys| (text(keys, "pause"), text(keys, "pause-scale-in")));
+    let (all, scale_in) = read.or_else(|| frame.last_stop.clone()).unwrap_or_default();
+    let names = |text: &str| text.lines().any(|line| line == "*" || line == target);
+    Stop {
+        all: names(&all),
+        scale_in: names(&scale_in),
+    }
+}

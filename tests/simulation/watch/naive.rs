@@ -1,0 +1,203 @@
+//! The arithmetic again, in the plainest words there are.
+
+use jiff::Timestamp;
+use outrigger::decide::{Decision, Observation, QueueDepth, Reading, Reason};
+use outrigger::policy::{Amount, Policy, RatePolicy, ScalingRules, SelectPolicy, Trigger};
+
+use super::{Change, Checked, ensure, seconds_since};
+
+/// What the readings of one pass ask for; `fallback` is not among it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// To rise to, when lower.
+    pub(super) out: u32,
+    /// To fall to, when higher.
+    pub(super) scale_in: u32,
+    pub(super) active: Option<bool>,
+    known: usize,
+    failed: usize,
+}
+
+impl Asked {
+    /// What the window must keep of this pass: nothing below what was wanted, and what could not be seen is the count itself.
+    pub(super) fn scale_in_must_respect(&self, policy: &Policy, current: u32) -> u32 {
+        let at_rest = policy.bounds.rest() == Some(current) && self.active != Some(true);
+        if self.known == 0 || at_rest {
+            return current;
+        }
+        let wanted = self
+            .scale_in
+            .clamp(policy.bounds.active_min(), policy.bounds.max());
+        if self.failed > 0 {
+            wanted.max(current)
+        } else {
+            wanted
+        }
+    }
+}
+
+pub(super) fn asked(policy: &Policy, observation: &Observation) -> Asked {
+    let current = observation.workload.replicas;
+    let mut asked = Asked {
+        out: 0,
+        scale_in: 0,
+        active: None,
+        known: 0,
+        failed: 0,
+    };
+    let mut any_active = policy.force_activation;
+    for (trigger, reading) in policy.triggers.iter().zip(&observation.readings) {
+        let (
+            Trigger::SqsQueue(trigger),
+            Reading::Queue(QueueDepth {
+                visible,
+                in_flight,
+                delayed,
+            }),
+        ) = (trigger, reading)
+        else {
+            asked.failed += 1;
+            continue;
+        };
+        asked.known += 1;
+        let mut waiting = u128::from(*visible);
+        if trigger.count_delayed {
+            waiting += u128::from(*delayed);
+        }
+        let mut all = waiting;
+        if trigger.count_in_flight {
+            all += u128::from(*in_flight);
+        }
+        let for_out = if trigger.count_in_flight_for_scale_out {
+            all
+        } else {
+            waiting
+        };
+        any_active |= all > u128::from(trigger.activation_messages);
+        let per_replica = u128::from(trigger.messages_per_replica.get());
+        asked.out = asked.out.max(wanted(policy, for_out, per_replica, current));
+        asked.scale_in = asked
+            .scale_in
+            .max(wanted(policy, all, per_replica, current));
+    }
+    asked.active = if any_active {
+        Some(true)
+    } else {
+        (asked.failed == 0).then_some(false)
+    };
+    asked
+}
+
+/// As many replicas as take care of the messages, or those that are there when they nearly do.
+fn wanted(policy: &Policy, messages: u128, per_replica: u128, current: u32) -> u32 {
+    let billion = 1_000_000_000;
+    let has = per_replica * u128::from(current);
+    let tolerated = |rules: &ScalingRules| has * u128::from(rules.tolerance_billionths);
+    let over = messages.saturating_sub(has) * billion;
+    let under = has.saturating_sub(messages) * billion;
+    if current > 0 && over <= tolerated(&policy.scale_out) && under <= tolerated(&policy.scale_in) {
+        return current;
+    }
+    u32::try_from(messages.div_ceil(per_replica)).unwrap_or(u32::MAX)
+}
+
+/// Whether a change goes further than the policies allow, by the changes that were really made.
+pub(super) fn past_the_rate(
+    policy: &Policy,
+    changes: &[Change],
+    decision: &Decision,
+    now: Timestamp,
+) -> Option<String> {
+    let Decision { from, to, .. } = *decision;
+    let is_out = to > from;
+    let rules = if is_out {
+        &policy.scale_out
+    } else {
+        &policy.scale_in
+    };
+    let mut limits: Vec<f64> = rules
+        .policies
+        .iter()
+        .map(|policy| limit(*policy, changes, from, is_out, now))
+        .collect();
+    limits.sort_by(f64::total_cmp);
+    let (lowest, highest) = (*limits.first()?, *limits.last()?);
+    let limit = match (rules.select?, is_out) {
+        (SelectPolicy::Disabled, _) => f64::from(from),
+        (SelectPolicy::Max, true) | (SelectPolicy::Min, false) => highest,
+        (SelectPolicy::Min, true) | (SelectPolicy::Max, false) => lowest,
+    };
+    // Waking up is a rule of its own.
+    let wakes = is_out && to <= policy.bounds.active_min();
+    let is_past = if is_out {
+        f64::from(to) > limit && !wakes
+    } else {
+        f64::from(to) < limit.max(0.0)
+    };
+    is_past.then(|| format!("past the limit of {limit}"))
+}
+
+fn limit(policy: RatePolicy, changes: &[Change], from: u32, is_out: bool, now: Timestamp) -> f64 {
+    let period = i64::from(policy.period_seconds);
+    let recent = changes
+        .iter()
+        .filter(|change| seconds_since(change.at, now) < period);
+    let start = recent.fold(f64::from(from), |start, change| {
+        start - f64::from(change.to) + f64::from(change.from)
+    });
+    match (policy.amount, is_out) {
+        (Amount::Pods(pods), true) => start + f64::from(pods),
+        (Amount::Pods(pods), false) => start - f64::from(pods),
+        (Amount::Percent(percent), true) => (start * (1.0 + f64::from(percent) / 100.0)).ceil(),
+        (Amount::Percent(percent), false) => (start * (1.0 - f64::from(percent) / 100.0)).trunc(),
+    }
+}
+
+/// In a world that stands still nothing waits any more, and the count is the one asked for.
+pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Decision) -> Checked {
+    let what = || {
+        format!(
+            "not at rest: {}\n{decision:?}\n{observation:?}\n{policy:?}",
+            decision.explanation
+        )
+    };
+    let disabled = |rules: &ScalingRules| rules.select == Some(SelectPolicy::Disabled);
+    let asked = asked(policy, observation);
+    let bounds = policy.bounds;
+    let within = |count: u32| count.clamp(bounds.active_min(), bounds.max());
+    let current = decision.to;
+    let is_right = match decision.reason {
+        Reason::Steady | Reason::WithinTolerance => {
+            asked.failed > 0
+                || (within(asked.out)..=within(asked.scale_in).max(within(asked.out)))
+                    .contains(&current)
+        }
+        Reason::Inactive => bounds.rest() == Some(current) && asked.active == Some(false),
+        Reason::ReadingFailed | Reason::Fallback => asked.failed > 0,
+        Reason::ScaleOutLimit => disabled(&policy.scale_out),
+        Reason::ScaleInLimit => disabled(&policy.scale_in),
+        Reason::Stopped
+        | Reason::StoppedScaleIn
+        | Reason::Paused
+        | Reason::PausedReplicas
+        | Reason::PausedScaleIn
+        | Reason::PausedScaleOut => true,
+        Reason::RolloutPaused
+        | Reason::RolloutAborted
+        | Reason::RolloutUpdating
+        | Reason::RolloutPauseStep => {
+            observation.workload.rollout != Some(outrigger::decide::Rollout::default())
+        }
+        Reason::QueueDepth
+        | Reason::Activated
+        | Reason::ScaledToZero
+        | Reason::ScaledToIdle
+        | Reason::AboveMax
+        | Reason::BelowMin
+        | Reason::ScaleInWindow
+        | Reason::ScaleOutWindow
+        | Reason::Cooldown
+        | Reason::Contested => false,
+    };
+    ensure(is_right, what)
+}
