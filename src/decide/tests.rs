@@ -1167,6 +1167,7 @@ fn between_min_and_idle_it_waits_for_the_policies_and_says_so() {
     let state = State {
         events: vec![ScaleEvent {
             at: at(990),
+            since: None,
             from: 5,
             to: 3,
         }],

@@ -1,6 +1,6 @@
 //! `advanced.horizontalPodAutoscalerConfig.behavior`: the whole block of the Kubernetes HPA v2.
 
-use crate::document::{Node, Value, quoted};
+use crate::document::{Node, quoted};
 use crate::fields::{Fields, Problems, integer, items, one_of};
 use crate::policy::{
     Amount, DEFAULT_SCALE_IN_WINDOW_SECONDS, DEFAULT_TOLERANCE_BILLIONTHS, RatePolicy,
@@ -21,12 +21,9 @@ impl Behavior {
         scale_in: ScalingRules::SCALE_IN,
     };
 
-    /// Reads a block. As in Kubernetes, giving one direction fills in the defaults of both.
+    /// Reads a block. As in Kubernetes any block, also an empty one, brings the default rules for what it leaves out.
     pub(super) fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(node, path, problems)?;
-        if node.value == Value::Map(Vec::new()) {
-            return Some(Self::NONE);
-        }
         let percent = |percent| RatePolicy {
             amount: Amount::Percent(percent),
             period_seconds: 15,
@@ -261,7 +258,9 @@ mod tests {
             ),
             (0, 2)
         );
-        assert_eq!(read("{}").unwrap(), Behavior::NONE);
+        let empty = read("{}").unwrap();
+        assert_eq!(empty.scale_out, behavior.scale_out);
+        assert_eq!(empty.scale_in.policies.len(), 1);
     }
 
     #[test]

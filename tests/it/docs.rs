@@ -56,6 +56,22 @@ fn every_variable_is_in_the_table_and_no_other() {
 }
 
 #[test]
+fn what_differs_on_purpose_is_in_the_table_and_nothing_else() {
+    let text = readme();
+    let differences = include_str!("../fixtures/differences.json");
+    let differences: Vec<serde_json::Value> = serde_json::from_str(differences).unwrap();
+    let cell = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap().to_owned();
+    for row in &differences {
+        let (what, theirs, here) = (cell(row, "what"), cell(row, "theirs"), cell(row, "here"));
+        has_row(&text, &format!("| {what} | {theirs} | {here} |"));
+    }
+    assert_eq!(
+        rows(&text, "| what | KEDA or the HPA | here |").len(),
+        differences.len()
+    );
+}
+
+#[test]
 fn every_reason_is_explained_and_no_other() {
     let text = readme();
     for (reason, meaning) in Reason::ALL {

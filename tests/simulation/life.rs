@@ -369,6 +369,7 @@ impl Life {
                 workloads: &ports,
                 scaler: &ports,
                 memories: &ports,
+                shadow_memories: &ports,
             };
             let plan = Plan {
                 now,
@@ -484,11 +485,12 @@ impl Life {
 }
 
 fn rollout(state: State) -> Rollout {
-    let updating = state != State::Stable;
+    let updating = !matches!(state, State::Stable | State::Handover);
     Rollout {
         updating,
         paused: state == State::Paused,
         aborted: state == State::Aborted,
         pause_step: state == State::PauseStep,
+        handover: state == State::Handover,
     }
 }

@@ -123,6 +123,7 @@ pub(crate) enum State {
     PauseStep,
     Paused,
     Aborted,
+    Handover,
 }
 
 /// Which kinds of trouble a life knows. Few at a time, so that what each breaks is not always excused by another.
@@ -240,6 +241,7 @@ fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
             State::PauseStep,
             State::Paused,
             State::Aborted,
+            State::Handover,
         ])),
         9 if kinds.memory && random.once_in(2) => Action::ConfigMap {
             exists: random.once_in(2),
@@ -272,7 +274,8 @@ fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
 }
 
 fn random_annotations(random: &mut Random) -> Json {
-    match random.below(8) {
+    match random.below(9) {
+        8 => json!({"outrigger.dev/mode": "shadow"}),
         0 => json!({"autoscaling.keda.sh/paused": "true"}),
         1 => json!({"autoscaling.keda.sh/paused-replicas": random.pick(&["0", "1", "7"])}),
         2 => json!({"autoscaling.keda.sh/paused-scale-in": "true"}),

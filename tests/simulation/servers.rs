@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use outrigger::decide::{QueueDepth, Rollout, Workload};
 use outrigger::policy::Queue;
 use outrigger::ports::{
-    Change, Fault, Memories, Namespace, Place, Queues, Scaler, Seen, Workloads,
+    Change, Fault, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories, Workloads,
 };
 
 use crate::random::Random;
@@ -91,6 +91,7 @@ pub(crate) enum Write {
     Store {
         workload: usize,
         done: bool,
+        key: String,
         text: String,
     },
     /// A count.
@@ -329,6 +330,18 @@ impl Memories for Ports {
         old: Option<&str>,
         new: &str,
     ) -> Result<(), Fault> {
+        self.write_key(key, old, new).await
+    }
+}
+
+impl ShadowMemories for Ports {
+    async fn store_shadow(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
+        self.write_key(&place.workload.shadow_key(), old, new).await
+    }
+}
+
+impl Ports {
+    async fn write_key(&self, key: &str, old: Option<&str>, new: &str) -> Result<(), Fault> {
         let workload = WORKLOADS
             .iter()
             .position(|name| key.ends_with(&format!(".{name}")))
@@ -345,12 +358,13 @@ impl Memories for Ports {
             Ok(())
         };
         self.call(Call::Store, workload, write, |done, answer| {
-            let (answer, text) = (answer.clone(), new.to_owned());
+            let (answer, key, text) = (answer.clone(), key.to_owned(), new.to_owned());
             let mut told = self.told.borrow_mut();
             told.stores[workload] = Some(Store { done, answer });
             told.writes.push(Write::Store {
                 workload,
                 done,
+                key,
                 text,
             });
         })

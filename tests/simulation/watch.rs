@@ -33,6 +33,8 @@ pub(crate) enum Disturbance {
 
 pub(crate) struct Watch {
     workloads: Vec<Workload>,
+    /// In shadow mode another memory is in force.
+    shadows: Vec<Workload>,
 }
 
 /// What has been seen of one workload by passes in force since its memory began.
@@ -100,19 +102,30 @@ fn seconds_since(then: Timestamp, now: Timestamp) -> i64 {
 
 impl Watch {
     pub(crate) fn new() -> Self {
+        let watched = || WORKLOADS.iter().map(|_| Workload::default()).collect();
         Self {
-            workloads: WORKLOADS.iter().map(|_| Workload::default()).collect(),
+            workloads: watched(),
+            shadows: watched(),
+        }
+    }
+
+    fn of(&mut self, workload: usize, expected: &Expected<'_>) -> &mut Workload {
+        if expected.is_shadow() {
+            &mut self.shadows[workload]
+        } else {
+            &mut self.workloads[workload]
         }
     }
 
     pub(crate) fn disturb(&mut self, workload: usize, disturbance: Disturbance, now: Timestamp) {
-        let watched = &mut self.workloads[workload];
-        watched.disturbed = Some(now);
-        watched.foreign += match disturbance {
-            Disturbance::Foreign | Disturbance::Unremembered => 1,
-            Disturbance::Overlap => 2,
-            Disturbance::Clock => 0,
-        };
+        for watched in [&mut self.workloads[workload], &mut self.shadows[workload]] {
+            watched.disturbed = Some(now);
+            watched.foreign += match disturbance {
+                Disturbance::Foreign | Disturbance::Unremembered => 1,
+                Disturbance::Overlap => 2,
+                Disturbance::Clock => 0,
+            };
+        }
     }
 
     /// A write as the servers saw it.
@@ -128,15 +141,20 @@ impl Watch {
             Write::Store {
                 workload,
                 done,
+                key,
                 text,
             } => {
                 let expected = Expected::of(frame, told, *workload)?;
+                ensure(*key == expected.target.state_key(), || {
+                    format!("stored under {key}")
+                })?;
                 expected.is_stored_as(text)?;
                 if *done {
                     tally.stores += 1;
                     self.decided(frame, *workload, &expected, tally)?;
-                    self.workloads[*workload].in_force(frame, &expected)?;
-                    self.workloads[*workload].text = Some(text.clone());
+                    let watched = self.of(*workload, &expected);
+                    watched.in_force(frame, &expected)?;
+                    watched.text = Some(text.clone());
                 }
             }
             Write::Scale {
@@ -154,6 +172,9 @@ impl Watch {
                 ensure(told.scale_calls[*workload] == 1, || {
                     format!("a second write of the count in one pass: {}", what())
                 })?;
+                ensure(!expected.is_shadow(), || {
+                    format!("a count written in shadow mode: {}", what())
+                })?;
                 let store = told.stores[*workload].as_ref();
                 let lost = store
                     .and_then(|store| store.answer.as_ref().err())
@@ -167,7 +188,7 @@ impl Watch {
                     || format!("scaled in without a memory of it: {}", what()),
                 )?;
                 if unchanged {
-                    self.workloads[*workload].in_force(frame, &expected)?;
+                    self.of(*workload, &expected).in_force(frame, &expected)?;
                 }
                 if *done {
                     tally.scales += 1;
@@ -229,9 +250,9 @@ impl Watch {
                 || "a memory that changed was not stored".to_owned(),
             )?;
             // When there was a count to write, it was looked at then; and another pass may have stored a memory without this one.
-            let is_latest = self.workloads[workload].text == expected.text;
-            if told.scale_calls[workload] == 0 && is_latest {
-                self.workloads[workload].in_force(frame, &expected)?;
+            let watched = self.of(workload, &expected);
+            if told.scale_calls[workload] == 0 && watched.text == expected.text {
+                watched.in_force(frame, &expected)?;
             }
         }
         Ok(())
@@ -252,7 +273,9 @@ impl Watch {
             tally.replayed += 1;
             expected.replays(frame)?;
         }
-        self.workloads[workload].last = expected.has_memory.then(|| {
+        // Without a place for a memory it waits for one, and in shadow mode for somebody else.
+        let waits = !expected.has_memory || expected.is_shadow();
+        self.workloads[workload].last = (!waits).then(|| {
             let policy = expected.target.policy.clone();
             (policy, expected.observation.clone(), decision.clone())
         });
@@ -263,7 +286,6 @@ impl Watch {
     pub(crate) fn at_rest(&self, workload: usize) -> Checked {
         let watched = &self.workloads[workload];
         let Some((policy, observation, decision)) = &watched.last else {
-            // Without a place for a memory it waits for one.
             return Ok(());
         };
         naive::at_rest(policy, observation, decision)
@@ -276,10 +298,14 @@ impl Workload {
         let now = frame.now;
         let policy = &expected.target.policy;
         let current = expected.observation.workload.replicas;
-        if expected.is_lost || expected.state.is_none() {
-            self.begin_anew(policy, current, expected.is_lost, now);
+        if expected.state.is_none() {
+            self.begin_anew(policy, current, now);
         }
         self.clamp(now);
+        if !expected.decision.warnings.is_empty() {
+            // A clock was put back since, and what was long ago is young again.
+            self.disturbed = Some(now);
+        }
         let decision = &expected.decision;
         let what = || format!("{} at {now}\n{self:?}", decision.explanation);
         let failed = if decision.to >= decision.from {
@@ -329,12 +355,12 @@ impl Workload {
     }
 
     /// Without a memory nobody knows what was: the count was wanted, and a workload that runs was active, until now.
-    fn begin_anew(&mut self, policy: &Policy, current: u32, is_lost: bool, now: Timestamp) {
-        let is_new = policy
-            .created
-            .is_some_and(|at| seconds_since(at, now) <= i64::from(policy.cooldown_seconds));
-        let is_unknown =
-            current > 0 && !is_new && policy.initial_cooldown_seconds <= policy.cooldown_seconds;
+    fn begin_anew(&mut self, policy: &Policy, current: u32, now: Timestamp) {
+        let (cooldown, initial) = (policy.cooldown_seconds, policy.initial_cooldown_seconds);
+        let is_new = match policy.created {
+            Some(at) => seconds_since(at, now) <= i64::from(cooldown.max(initial)),
+            None => initial > cooldown,
+        };
         self.activity.clear();
         self.wanted.clear();
         if policy.scale_in.window_seconds > 0 {
@@ -345,7 +371,7 @@ impl Workload {
             });
         }
         self.first_seen = Some(now);
-        self.active_until = (is_lost || is_unknown).then_some(now);
+        self.active_until = (current > 0 && !is_new).then_some(now);
         self.disturbed = Some(now);
         (self.foreign, self.noted) = (0, 0);
     }
@@ -460,7 +486,7 @@ impl Workload {
             decision.reason,
             Reason::AboveMax | Reason::BelowMin | Reason::PausedReplicas
         );
-        if excused || corrects || !decision.is_scale() {
+        if excused || corrects || !decision.is_scale() || expected.is_shadow() {
             return None;
         }
         naive::past_the_rate(&target.policy, &self.changes, decision, now)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use outrigger::decide::{Decision, Observation, Reading, Reason, Rollout, Stop, decide};
 use outrigger::manifest::Target;
-use outrigger::policy::Trigger;
+use outrigger::policy::{Mode, Trigger};
 use outrigger::record::{Record, decision_json, record_json};
 use outrigger::state::State;
 use serde_json::json;
@@ -53,13 +53,11 @@ impl<'a> Expected<'a> {
         let text = text.cloned();
         let parsed = text.as_deref().map(State::parse);
         let is_lost = matches!(parsed, Some(Err(_)));
-        let replicas = seen.workload.replicas;
-        let state =
-            parsed.map(|parsed| parsed.unwrap_or_else(|_| State::begun_anew(replicas, frame.now)));
+        let state = parsed.and_then(Result::ok);
         let observation = Observation {
             workload: seen.workload,
             readings,
-            stop: stop(frame, keys, &target.state_key()),
+            stop: stop(frame, keys, &target.workload.key()),
         };
         let decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
         Ok(Self {
@@ -81,6 +79,11 @@ impl<'a> Expected<'a> {
     pub(super) fn is_paused(&self) -> bool {
         let pause = self.target.policy.pause;
         self.observation.stop.all || pause.all || pause.replicas.is_some()
+    }
+
+    /// Somebody else scales, and this is only told.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.target.policy.mode == Mode::Shadow
     }
 
     /// To zero or idle, or below the minimum on the way there.
@@ -195,9 +198,10 @@ impl<'a> Expected<'a> {
             aborted,
             updating,
             pause_step,
+            handover,
         } = rollout.filter(|_| !self.is_paused())?;
         let wrong = (paused && to != from)
-            || (aborted && to < from)
+            || ((aborted || (handover && !pause_step)) && to < from)
             || (updating && !pause_step && to < from)
             || (pause_step && to == 0 && from > 0);
         wrong.then_some("against the state of the Rollout")
@@ -242,7 +246,9 @@ impl<'a> Expected<'a> {
         if same != self.decision {
             return Some("another decision from the same inputs");
         }
-        let wrong = again.to != self.decision.to || settled.state != again.state;
+        // In shadow mode the change is somebody else's, and measured as such.
+        let wrong =
+            (again.to != self.decision.to && !self.is_shadow()) || settled.state != again.state;
         wrong.then_some("decided again on the result")
     }
 

@@ -185,6 +185,7 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
         Reason::RolloutPaused
         | Reason::RolloutAborted
         | Reason::RolloutUpdating
+        | Reason::RolloutHandover
         | Reason::RolloutPauseStep => {
             observation.workload.rollout != Some(outrigger::decide::Rollout::default())
         }
