@@ -225,7 +225,11 @@ pub fn decide(
         activity::remember(&mut memory, &demand, now);
         let (mut running, mut range) = wanted(policy, &demand, current);
         if was_owned {
-            owner::keep(&mut memory, range.as_mut(), current);
+            // A window of no length holds nothing, here either.
+            let held = range
+                .as_mut()
+                .filter(|_| policy.scale_in.window_seconds > 0);
+            owner::keep(&mut memory, held, current);
         }
         let rest = activity::rest(policy, &demand, &memory, current, now);
         stabilize(&mut running, range, policy, &memory, current, now);

@@ -50,9 +50,7 @@ fn parsed(case: &Json) -> Option<String> {
     if case["accepted"] != accepted {
         return Some(format!("{name}: expected {}: {errors:?}", case["accepted"]));
     }
-    let Some(wanted) = case["trigger"].as_object() else {
-        return None;
-    };
+    let wanted = case["trigger"].as_object()?;
     let Trigger::SqsQueue(trigger) = &configuration.targets[0].policy.triggers[0];
     let SqsTrigger {
         queue,

@@ -240,6 +240,12 @@ impl Life {
             }
             Action::Foreign { workload, replicas } => self.set_count(*workload, *replicas),
             Action::Rival { workload, replicas } => self.rivals[*workload] = *replicas,
+            Action::Own { workload, is_owned } => {
+                let mut owned = servers.owned.get();
+                owned[*workload] = *is_owned;
+                servers.owned.set(owned);
+            }
+            Action::HideOwners(hidden) => servers.owners_hidden.set(*hidden),
             Action::Recreate { workload, replicas } => {
                 {
                     let pods = &mut servers.pods.borrow_mut()[*workload];

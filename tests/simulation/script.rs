@@ -80,6 +80,13 @@ pub(crate) enum Action {
         workload: usize,
         replicas: Option<u32>,
     },
+    /// Somebody makes an autoscaler for the workload, or deletes it.
+    Own {
+        workload: usize,
+        is_owned: bool,
+    },
+    /// The right to look for autoscalers is taken away, or given back.
+    HideOwners(bool),
     /// The workload is deleted and made again.
     Recreate {
         workload: usize,
@@ -133,6 +140,7 @@ struct Kinds {
     faults: bool,
     clock: bool,
     foreign: bool,
+    owners: bool,
     rollout: bool,
     memory: bool,
     people: bool,
@@ -151,6 +159,7 @@ impl Script {
             faults: some(),
             clock: some(),
             foreign: some(),
+            owners: some(),
             rollout: some(),
             memory: some(),
             people: some(),
@@ -205,7 +214,7 @@ fn action(random: &mut Random, kinds: &Kinds, busy: u32) -> Action {
 
 fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
     let workload = random.index(WORKLOADS.len());
-    let action = match random.below(12) {
+    let action = match random.below(13) {
         0 | 1 if kinds.overlap => Action::Start {
             pace: random.next(),
         },
@@ -263,6 +272,11 @@ fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
         10 if kinds.people => Action::Annotate {
             workload,
             annotations: random_annotations(random),
+        },
+        12 if kinds.owners && random.once_in(4) => Action::HideOwners(random.once_in(3)),
+        12 if kinds.owners => Action::Own {
+            workload,
+            is_owned: random.once_in(3),
         },
         11 if kinds.edits => Action::Edit {
             workload,

@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use outrigger::decide::{QueueDepth, Rollout, Workload};
+use outrigger::owners::{Autoscaler, ScaledObject, TargetRef};
 use outrigger::policy::Queue;
 use outrigger::ports::{
-    Change, Fault, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories, Workloads,
+    Change, Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories,
+    Workloads,
 };
 
 use crate::random::Random;
@@ -22,15 +24,17 @@ pub(crate) enum Call {
     Depth,
     Read,
     Load,
+    Owners,
     Store,
     Scale,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Depth,
         Self::Read,
         Self::Load,
+        Self::Owners,
         Self::Store,
         Self::Scale,
     ];
@@ -45,21 +49,28 @@ pub(crate) enum Trouble {
     OutOfTime,
     /// It is told that it lost a race.
     LostRace,
+    /// Nobody knows whether it was carried out; it was not.
+    Unclear,
     /// It is carried out, and the answer gets lost.
     AnswerLost,
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Fails,
         Self::OutOfTime,
         Self::LostRace,
+        Self::Unclear,
         Self::AnswerLost,
     ];
 
     fn fault(self) -> Fault {
         match self {
-            Self::Fails | Self::AnswerLost => Fault::failed("InternalError", "it failed"),
+            Self::Fails => Fault::failed("InternalError", "it failed"),
+            Self::Unclear | Self::AnswerLost => Fault {
+                kind: FaultKind::Unclear,
+                ..Fault::failed("InternalError", "no answer")
+            },
             Self::OutOfTime => Fault::out_of_time("this call"),
             Self::LostRace => Fault::lost_race("it changed"),
         }
@@ -94,6 +105,12 @@ pub(crate) enum Write {
         key: String,
         text: String,
     },
+    /// The same once more, after a change of the count that failed.
+    TakeBack {
+        workload: usize,
+        done: bool,
+        text: String,
+    },
     /// A count.
     Scale {
         workload: usize,
@@ -108,6 +125,8 @@ pub(crate) struct Told {
     pub(crate) depths: BTreeMap<String, Result<QueueDepth, Fault>>,
     pub(crate) workloads: [Option<Result<Seen, Fault>>; WORKLOADS.len()],
     pub(crate) keys: Option<Result<BTreeMap<String, String>, Fault>>,
+    pub(crate) autoscalers: Option<Result<Vec<Autoscaler>, Fault>>,
+    pub(crate) scaled_objects: Option<Result<Vec<ScaledObject>, Fault>>,
     pub(crate) stores: [Option<Store>; WORKLOADS.len()],
     pub(crate) scale_calls: [u32; WORKLOADS.len()],
     /// Writes that nobody has looked at yet.
@@ -129,6 +148,9 @@ pub(crate) struct Servers {
     pub(crate) pods: RefCell<Vec<Pods>>,
     /// `None` while there is no ConfigMap.
     pub(crate) keys: RefCell<Option<BTreeMap<String, String>>>,
+    /// The workloads that somebody's autoscaler scales too, and whether anybody may look.
+    pub(crate) owned: Cell<[bool; WORKLOADS.len()]>,
+    pub(crate) owners_hidden: Cell<bool>,
     /// What the next calls meet, first come first served.
     pub(crate) troubles: RefCell<Vec<(Call, usize, Trouble)>>,
 }
@@ -149,6 +171,8 @@ impl Servers {
                 "about".to_owned(),
                 "a first key".to_owned(),
             )]))),
+            owned: Cell::default(),
+            owners_hidden: Cell::default(),
             troubles: RefCell::default(),
         }
     }
@@ -236,6 +260,26 @@ impl Ports {
     }
 }
 
+impl Ports {
+    async fn list<T: Clone>(
+        &self,
+        index: usize,
+        list: impl FnOnce() -> Result<Vec<T>, Fault>,
+        keep: impl FnOnce(&mut Told, Result<Vec<T>, Fault>),
+    ) -> Result<Vec<T>, Fault> {
+        let list = || {
+            if self.servers.owners_hidden.get() {
+                return Err(Fault::failed("Forbidden", "no right to list"));
+            }
+            list()
+        };
+        self.call(Call::Owners, index, list, |_, told| {
+            keep(&mut self.told.borrow_mut(), told.clone());
+        })
+        .await
+    }
+}
+
 impl Queues for Ports {
     async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
         let name = queue.address.name();
@@ -283,6 +327,41 @@ impl Workloads for Ports {
         })
         .await
     }
+
+    async fn autoscalers(&self, _: &Namespace) -> Result<Vec<Autoscaler>, Fault> {
+        let list = || {
+            let owned = self.servers.owned.get().into_iter().enumerate();
+            let owned = owned.filter(|(_, is_owned)| *is_owned);
+            Ok(owned
+                .map(|(workload, _)| Autoscaler {
+                    name: format!("hpa-{}", WORKLOADS[workload]),
+                    target: reference(workload),
+                    scaled_object: None,
+                    is_labelled_keda: false,
+                    frozen_within: None,
+                })
+                .collect())
+        };
+        self.list(0, list, |told, autoscalers| {
+            told.autoscalers = Some(autoscalers);
+        })
+        .await
+    }
+
+    async fn scaled_objects(&self, _: &Namespace) -> Result<Vec<ScaledObject>, Fault> {
+        let list = || Ok(Vec::new());
+        self.list(1, list, |told, objects| told.scaled_objects = Some(objects))
+            .await
+    }
+}
+
+fn reference(workload: usize) -> TargetRef {
+    let (version, kind) = if workload == 0 {
+        ("argoproj.io/v1alpha1", "Rollout")
+    } else {
+        ("apps/v1", "Deployment")
+    };
+    TargetRef::new(version, kind, WORKLOADS[workload])
 }
 
 impl Scaler for Ports {
@@ -360,6 +439,14 @@ impl Ports {
         self.call(Call::Store, workload, write, |done, answer| {
             let (answer, key, text) = (answer.clone(), key.to_owned(), new.to_owned());
             let mut told = self.told.borrow_mut();
+            if told.scale_calls[workload] > 0 {
+                told.writes.push(Write::TakeBack {
+                    workload,
+                    done,
+                    text,
+                });
+                return;
+            }
             told.stores[workload] = Some(Store { done, answer });
             told.writes.push(Write::Store {
                 workload,

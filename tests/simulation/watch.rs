@@ -155,6 +155,22 @@ impl Watch {
                     let watched = self.of(*workload, &expected);
                     watched.in_force(frame, &expected)?;
                     watched.text = Some(text.clone());
+                    // Until it is carried out: a change that is still pending is one that somebody took back.
+                    watched.foreign += usize::from(expected.decision.is_scale());
+                }
+            }
+            Write::TakeBack {
+                workload,
+                done,
+                text,
+            } => {
+                let expected = Expected::of(frame, told, *workload)?;
+                expected.is_taken_back_as(text)?;
+                if *done {
+                    tally.stores += 1;
+                    let watched = self.of(*workload, &expected);
+                    watched.text = Some(text.clone());
+                    watched.foreign = watched.foreign.saturating_sub(1);
                 }
             }
             Write::Scale {
@@ -193,10 +209,14 @@ impl Watch {
                 if *done {
                     tally.scales += 1;
                     *tally.scaled.entry(decision.reason.name()).or_default() += 1;
-                    if !unchanged && !store.is_some_and(|store| store.done) {
+                    if unchanged || store.is_some_and(|store| store.done) {
+                        let watched = &mut self.workloads[*workload];
+                        watched.foreign = watched.foreign.saturating_sub(1);
+                    } else {
                         self.disturb(*workload, Disturbance::Unremembered, frame.now);
                     }
-                    self.workloads[*workload].changes.push(Change {
+                    let watched = &mut self.workloads[*workload];
+                    watched.changes.push(Change {
                         at: frame.now,
                         from: change.from,
                         to: change.to,
@@ -302,8 +322,8 @@ impl Workload {
             self.begin_anew(policy, current, now);
         }
         self.clamp(now);
-        if !expected.decision.warnings.is_empty() {
-            // A clock was put back since, and what was long ago is young again.
+        if !expected.decision.warnings.is_empty() || expected.decision.contested {
+            // A clock was put back since, and what was long ago is young again; or a change was taken back.
             self.disturbed = Some(now);
         }
         let decision = &expected.decision;
@@ -330,20 +350,20 @@ impl Workload {
 
         let overlapped = frame.overlapped;
         let asked = naive::asked(policy, &expected.observation);
-        let is_paused = expected.is_paused();
+        let (is_paused, was_owned) = (expected.is_paused(), expected.was_owned());
         self.activity.push(Seen {
             at: now,
-            what: asked.active.filter(|_| !is_paused),
+            what: asked.active.filter(|_| !is_paused && !was_owned),
             overlapped,
         });
         let window = i64::from(policy.scale_in.window_seconds);
         self.wanted
             .retain(|seen| seconds_since(seen.at, now) < window);
         if window > 0 {
-            let what = if is_paused {
-                current
-            } else {
-                asked.scale_in_must_respect(policy, current)
+            let what = match asked.scale_in_must_respect(policy, current) {
+                _ if is_paused => current,
+                wanted if was_owned => wanted.max(current),
+                wanted => wanted,
             };
             self.wanted.push(Seen {
                 at: now,

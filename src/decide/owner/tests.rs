@@ -363,3 +363,15 @@ fn after_an_owner_the_way_to_zero_begins_anew() {
         ],
     );
 }
+
+#[test]
+fn a_window_of_no_length_does_not_hold_the_count_that_an_owner_leaves() {
+    let mut policy = policy(2, 16, None);
+    policy.scale_in.window_seconds = 0;
+    let state = State {
+        other_owner: true,
+        ..State::new(at(0))
+    };
+    let decision = decide(&policy, &found(9, 30, &[]), Some(&state), at(1000));
+    assert_eq!((decision.to, decision.reason), (3, Reason::QueueDepth));
+}

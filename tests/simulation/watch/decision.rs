@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use outrigger::decide::{Decision, Observation, Reading, Reason, Rollout, Stop, decide};
 use outrigger::manifest::Target;
+use outrigger::owners::Conflict;
 use outrigger::policy::{Mode, Trigger};
 use outrigger::record::{Record, decision_json, record_json};
 use outrigger::state::State;
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::{Checked, Reply, ensure, naive};
 use crate::life::Frame;
+use crate::rules::WORKLOADS;
 use crate::servers::Told;
 
 /// What a pass must decide from what it was told.
@@ -54,12 +56,21 @@ impl<'a> Expected<'a> {
         let parsed = text.as_deref().map(State::parse);
         let is_lost = matches!(parsed, Some(Err(_)));
         let state = parsed.and_then(Result::ok);
-        let observation = Observation {
+        let mut observation = Observation {
             workload: seen.workload,
             readings,
             stop: stop(frame, keys, &target.workload.key()),
+            conflicts: Vec::new(),
         };
-        let decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
+        let mut decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
+        let asks = match target.policy.mode {
+            Mode::Live => decision.depends_on_owners(state.as_ref()),
+            Mode::Shadow => decision.is_scale(),
+        };
+        if asks {
+            observation.conflicts = conflicts(told, workload)?;
+            decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
+        }
         Ok(Self {
             target,
             observation,
@@ -76,9 +87,30 @@ impl<'a> Expected<'a> {
         self.observation.readings.iter().any(failed)
     }
 
+    /// A person or another owner has the say.
     pub(super) fn is_paused(&self) -> bool {
         let pause = self.target.policy.pause;
-        self.observation.stop.all || pause.all || pause.replicas.is_some()
+        self.observation.stop.all
+            || pause.all
+            || pause.replicas.is_some()
+            || (self.is_owned() && !self.is_shadow())
+    }
+
+    /// Another owner was found.
+    pub(super) fn is_owned(&self) -> bool {
+        let owns = |conflict: &Conflict| matches!(conflict, Conflict::Autoscaler { .. });
+        self.observation.conflicts.iter().any(owns)
+    }
+
+    /// Nobody knows whether there is another owner.
+    fn is_owner_unknown(&self) -> bool {
+        let is_unknown = |conflict: &Conflict| matches!(conflict, Conflict::Unknown { .. });
+        self.observation.conflicts.iter().any(is_unknown) && !self.is_shadow()
+    }
+
+    /// The last count of another owner counts as one that was wanted.
+    pub(super) fn was_owned(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.other_owner)
     }
 
     /// Somebody else scales, and this is only told.
@@ -105,7 +137,19 @@ impl<'a> Expected<'a> {
     }
 
     pub(super) fn is_stored_as(&self, text: &str) -> Checked {
-        let state = &self.decision.state;
+        Self::is_written_as(&self.decision.state, text)
+    }
+
+    /// The change is no longer pending.
+    pub(super) fn is_taken_back_as(&self, text: &str) -> Checked {
+        let state = State {
+            pending: None,
+            ..self.decision.state.clone()
+        };
+        Self::is_written_as(&state, text)
+    }
+
+    fn is_written_as(state: &State, text: &str) -> Checked {
         let decided = state.to_json().to_string();
         ensure(decided == text, || {
             format!("another memory than decided: {text}")
@@ -141,6 +185,7 @@ impl<'a> Expected<'a> {
     pub(super) fn holds(&self, frame: &Frame) -> Checked {
         let failed = self
             .leaves_the_bounds()
+            .or_else(|| self.ignores_an_owner())
             .or_else(|| self.ignores_a_pause())
             .or_else(|| self.scales_in_on_an_error())
             .or_else(|| self.ignores_the_rollout())
@@ -165,13 +210,23 @@ impl<'a> Expected<'a> {
         rests_low.then_some("below where it rests")
     }
 
+    fn ignores_an_owner(&self) -> Option<&'static str> {
+        let Decision { from, to, .. } = self.decision;
+        let wrong = (self.is_owned() && !self.is_shadow() && to != from)
+            || (self.is_owner_unknown() && to < from);
+        wrong.then_some("beside another owner")
+    }
+
     fn ignores_a_pause(&self) -> Option<&'static str> {
         let Decision { from, to, .. } = self.decision;
+        if self.is_owned() && !self.is_shadow() {
+            return None;
+        }
         let pause = self.target.policy.pause;
         let Stop { all, scale_in } = self.observation.stop;
         let wrong = match pause.replicas {
             _ if all => to != from,
-            Some(count) => to != count,
+            Some(count) => to != count && !(self.is_owner_unknown() && count < from),
             None => {
                 (pause.all && to != from)
                     || ((pause.scale_in || scale_in) && to < from)
@@ -263,6 +318,26 @@ impl<'a> Expected<'a> {
         let other = decide(&self.target.policy, &more, self.state.as_ref(), frame.now);
         (other.to < self.decision.to).then_some("more messages want fewer replicas")
     }
+}
+
+/// Who was found to own the workload, and what could not be looked at.
+fn conflicts(told: &Told, workload: usize) -> Result<Vec<Conflict>, String> {
+    let autoscalers = told.autoscalers.as_ref();
+    let autoscalers = autoscalers.ok_or("decided without looking for autoscalers")?;
+    let objects = told.scaled_objects.as_ref();
+    let objects = objects.ok_or("decided without looking for ScaledObjects")?;
+    let faults = [autoscalers.as_ref().err(), objects.as_ref().err()];
+    let unknown = faults.into_iter().flatten().map(|fault| Conflict::Unknown {
+        error: fault.code.clone(),
+    });
+    let autoscalers = autoscalers.as_deref().unwrap_or_default().iter();
+    let found = autoscalers
+        .filter(|autoscaler| autoscaler.target.name == WORKLOADS[workload])
+        .map(|autoscaler| Conflict::Autoscaler {
+            name: autoscaler.name.clone(),
+            scaled_object: None,
+        });
+    Ok(unknown.chain(found).collect())
 }
 
 /// The emergency stop, from what was read now, else from what was read last.

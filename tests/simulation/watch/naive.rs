@@ -167,6 +167,8 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
     let within = |count: u32| count.clamp(bounds.active_min(), bounds.max());
     let current = decision.to;
     let is_right = match decision.reason {
+        // While nobody knows who owns it, it waits.
+        _ if !observation.conflicts.is_empty() => true,
         Reason::Steady | Reason::WithinTolerance => {
             asked.failed > 0
                 || (within(asked.out)..=within(asked.scale_in).max(within(asked.out)))
@@ -181,7 +183,8 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
         | Reason::Paused
         | Reason::PausedReplicas
         | Reason::PausedScaleIn
-        | Reason::PausedScaleOut => true,
+        | Reason::PausedScaleOut
+        | Reason::OtherOwner => true,
         Reason::RolloutPaused
         | Reason::RolloutAborted
         | Reason::RolloutUpdating
@@ -198,7 +201,8 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
         | Reason::ScaleInWindow
         | Reason::ScaleOutWindow
         | Reason::Cooldown
-        | Reason::Contested => false,
+        | Reason::Contested
+        | Reason::OwnersUnknown => false,
     };
     ensure(is_right, what)
 }
