@@ -51,7 +51,9 @@ fn parsed(case: &Json) -> Option<String> {
         return Some(format!("{name}: expected {}: {errors:?}", case["accepted"]));
     }
     let wanted = case["trigger"].as_object()?;
-    let Trigger::SqsQueue(trigger) = &configuration.targets[0].policy.triggers[0];
+    let Trigger::SqsQueue(trigger) = &configuration.targets[0].policy.triggers[0] else {
+        return Some(format!("{name}: not a queue"));
+    };
     let SqsTrigger {
         queue,
         messages_per_replica,

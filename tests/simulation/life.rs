@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use outrigger::decide::Rollout;
 use outrigger::manifest::{Configuration, Target};
 use outrigger::pass::{self, Decided, Effect, Plan, World};
+use outrigger::policy::Trigger;
 use outrigger::stop::LastStops;
 
 use crate::Counts;
@@ -90,13 +91,13 @@ impl Tally {
         ] {
             assert!(count > 0, "{what}");
         }
-        for (reason, _) in outrigger::decide::Reason::ALL {
-            assert!(
-                self.reasons.contains_key(reason.name()),
-                "no decision for {}",
-                reason.name()
-            );
-        }
+        let missing = outrigger::decide::Reason::ALL.map(|(reason, _)| reason.name());
+        let missing: Vec<&str> = { missing.into_iter() }
+            .filter(|reason| !self.reasons.contains_key(reason))
+            .collect();
+        // In a few lives a rare one may be missing.
+        let allowed = if self.steps < 200_000 { 5 } else { 0 };
+        assert!(missing.len() <= allowed, "no decision for {missing:?}");
     }
 }
 
@@ -222,6 +223,9 @@ impl Life {
             }
             Action::Down { queue, is_down } => {
                 servers.queues.borrow_mut()[*queue].is_down = *is_down;
+            }
+            Action::Silent { queue, is_silent } => {
+                servers.queues.borrow_mut()[*queue].is_silent = *is_silent;
             }
             Action::Run => return self.whole_pass(false),
             Action::DryRun => return self.whole_pass(true),
@@ -371,7 +375,7 @@ impl Life {
         let (configuration, now) = (Rc::clone(&frame.configuration), frame.now);
         let future = Box::pin(async move {
             let world = World {
-                queues: &ports,
+                sources: &ports,
                 workloads: &ports,
                 scaler: &ports,
                 memories: &ports,
@@ -450,6 +454,15 @@ impl Life {
             self.go(0)?;
         }
         self.servers.troubles.borrow_mut().clear();
+        let mut triggers = self
+            .configuration
+            .targets
+            .iter()
+            .flat_map(|target| &target.policy.triggers);
+        if triggers.any(|trigger| matches!(trigger, Trigger::Cron(_))) {
+            // Where the hour counts, nothing stands still.
+            return Ok(());
+        }
         (self.skew, self.rivals) = (0, [None; WORKLOADS.len()]);
         self.disturb_all(Disturbance::Clock);
         let mut quiet = 0;

@@ -19,7 +19,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn random(random: &mut Random, workload: usize) -> Self {
+    pub(crate) fn random(random: &mut Random, workload: usize, with_cron: bool) -> Self {
         let min = random.pick(&[0, 0, 1, 2, 5]);
         let max = min + random.pick(&[1, 3, 10, 30]);
         let mut spec = json!({
@@ -30,7 +30,7 @@ impl Rules {
             },
             "minReplicaCount": min,
             "maxReplicaCount": max,
-            "triggers": (0..random.pick(&[1, 1, 2])).map(|_| trigger(random)).collect::<Vec<_>>(),
+            "triggers": (0..random.pick(&[1, 1, 2])).map(|_| trigger(random, with_cron)).collect::<Vec<_>>(),
         });
         if random.once_in(2) {
             spec["cooldownPeriod"] = json!(random.pick(&[0, 30, 90, 300, 700]));
@@ -102,7 +102,28 @@ fn direction_rules(random: &mut Random) -> Json {
     rules
 }
 
-fn trigger(random: &mut Random) -> Json {
+/// When the windows of cron triggers are open: in these first minutes of every hour.
+pub(crate) const CRON_MINUTES: i64 = 20;
+
+fn trigger(random: &mut Random, with_cron: bool) -> Json {
+    if with_cron && random.once_in(2) {
+        return json!({"type": "cron", "metadata": {
+            "timezone": "Etc/UTC", "start": "0 * * * *", "end": format!("{CRON_MINUTES} * * * *"),
+            "desiredReplicas": random.between(1, 12).to_string(),
+        }});
+    }
+    if random.once_in(6) {
+        let mut metadata = json!({
+            "namespace": "AWS/SQS", "metricName": "ApproximateNumberOfMessagesVisible", "dimensionName": "QueueName",
+            "dimensionValue": random.pick(&QUEUES), "targetMetricValue": random.pick(&["0.5", "4", "12.25"]),
+            "minMetricValue": random.pick(&["0", "6.5"]), "awsRegion": "eu-west-1", "identityOwner": "operator",
+        });
+        metadata["ignoreNullValues"] = json!(random.pick(&["true", "true", "false"]));
+        if random.once_in(3) {
+            metadata["activationTargetMetricValue"] = json!(random.pick(&["0.5", "7"]));
+        }
+        return json!({"type": "aws-cloudwatch", "metadata": metadata});
+    }
     let mut metadata = json!({
         "queueURL": random.pick(&QUEUES),
         "awsRegion": "eu-west-1",

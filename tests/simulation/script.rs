@@ -52,6 +52,11 @@ pub(crate) enum Action {
         queue: usize,
         is_down: bool,
     },
+    /// CloudWatch has no data of the queue, or has again.
+    Silent {
+        queue: usize,
+        is_silent: bool,
+    },
     /// A pass from beginning to end.
     Run,
     /// Writes nothing at all.
@@ -145,13 +150,15 @@ struct Kinds {
     memory: bool,
     people: bool,
     edits: bool,
+    cron: bool,
 }
 
 impl Script {
     pub(crate) fn random(seed: u64, length: usize) -> Self {
         let mut random = Random::new(seed);
+        let cron = random.once_in(5);
         let rules = (0..WORKLOADS.len())
-            .map(|workload| Rules::random(&mut random, workload))
+            .map(|workload| Rules::random(&mut random, workload, cron))
             .collect();
         let mut some = || random.once_in(3);
         let kinds = Kinds {
@@ -164,6 +171,7 @@ impl Script {
             memory: some(),
             people: some(),
             edits: some(),
+            cron,
         };
         let busy = random.between(2, 12);
         let mut actions: Vec<Action> = (0..length - 1)
@@ -224,6 +232,10 @@ fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
             index: random.index(WORKLOADS.len()),
             trouble: random.pick(&Trouble::ALL),
         },
+        5 if kinds.faults && random.once_in(3) => Action::Silent {
+            queue: random.index(QUEUES.len()),
+            is_silent: random.once_in(2),
+        },
         5 if kinds.faults => Action::Down {
             queue: random.index(QUEUES.len()),
             is_down: random.once_in(2),
@@ -280,7 +292,7 @@ fn trouble(random: &mut Random, kinds: &Kinds) -> Option<Action> {
         },
         11 if kinds.edits => Action::Edit {
             workload,
-            rules: Rules::random(random, workload),
+            rules: Rules::random(random, workload, kinds.cron),
         },
         _ => return None,
     };

@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use jiff::Timestamp;
 use outrigger::decide::{QueueDepth, Rollout, Workload};
 use outrigger::owners::{Autoscaler, ScaledObject, TargetRef};
-use outrigger::policy::Queue;
+use outrigger::policy::{Metric, MetricQuery, Queue};
 use outrigger::ports::{
-    Change, Fault, FaultKind, Memories, Namespace, Place, Queues, Scaler, Seen, ShadowMemories,
+    Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, ShadowMemories, Sources,
     Workloads,
 };
 
@@ -22,6 +23,7 @@ use crate::rules::{QUEUES, WORKLOADS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Depth,
+    Metric,
     Read,
     Load,
     Owners,
@@ -30,8 +32,9 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Depth,
+        Self::Metric,
         Self::Read,
         Self::Load,
         Self::Owners,
@@ -84,6 +87,8 @@ pub(crate) struct SqsQueue {
     pub(crate) shown: QueueDepth,
     pub(crate) stale_until: i64,
     pub(crate) is_down: bool,
+    /// CloudWatch has no data of it.
+    pub(crate) is_silent: bool,
 }
 
 /// A workload and how far its pods have followed.
@@ -123,6 +128,7 @@ pub(crate) enum Write {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) depths: BTreeMap<String, Result<QueueDepth, Fault>>,
+    pub(crate) metrics: BTreeMap<String, Result<Option<i64>, Fault>>,
     pub(crate) workloads: [Option<Result<Seen, Fault>>; WORKLOADS.len()],
     pub(crate) keys: Option<Result<BTreeMap<String, String>, Fault>>,
     pub(crate) autoscalers: Option<Result<Vec<Autoscaler>, Fault>>,
@@ -280,7 +286,7 @@ impl Ports {
     }
 }
 
-impl Queues for Ports {
+impl Sources for Ports {
     async fn depth(&self, queue: &Queue) -> Result<QueueDepth, Fault> {
         let name = queue.address.name();
         let index = QUEUES.iter().position(|queue| *queue == name).unwrap();
@@ -301,6 +307,38 @@ impl Queues for Ports {
         })
         .await
     }
+
+    async fn metric(&self, metric: &Metric, _: Timestamp) -> Result<Option<i64>, Fault> {
+        let name = queue_of(metric).to_owned();
+        let index = QUEUES.iter().position(|queue| *queue == name).unwrap();
+        let read = || {
+            let queue = &self.servers.queues.borrow()[index];
+            let visible = i64::try_from(queue.shown.visible).unwrap();
+            match queue {
+                SqsQueue { is_down: true, .. } => Err(Fault::failed("Throttling", "slow down")),
+                SqsQueue {
+                    is_silent: true, ..
+                } => Ok(None),
+                _ => Ok(Some(visible.saturating_mul(1000))),
+            }
+        };
+        self.call(Call::Metric, index, read, |_, told| {
+            let metrics = &mut self.told.borrow_mut().metrics;
+            assert!(
+                metrics.insert(name, told.clone()).is_none(),
+                "a metric was read twice"
+            );
+        })
+        .await
+    }
+}
+
+/// The queue that a metric is about.
+pub(crate) fn queue_of(metric: &Metric) -> &str {
+    let MetricQuery::Statistic { dimensions, .. } = &metric.query else {
+        panic!("{metric} is not of these rules");
+    };
+    &dimensions[0].1
 }
 
 fn index_of(place: &Place) -> usize {

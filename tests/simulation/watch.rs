@@ -58,7 +58,7 @@ struct Workload {
     /// The memory that is in force.
     text: Option<String>,
     /// The last decision that had a place for its memory.
-    last: Option<(Policy, Observation, Decision)>,
+    last: Option<(Policy, Observation, Decision, naive::Asked)>,
 }
 
 /// What a pass in force saw.
@@ -297,7 +297,8 @@ impl Watch {
         let waits = !expected.has_memory || expected.is_shadow();
         self.workloads[workload].last = (!waits).then(|| {
             let policy = expected.target.policy.clone();
-            (policy, expected.observation.clone(), decision.clone())
+            let observation = expected.observation.clone();
+            (policy, observation, decision.clone(), expected.asked())
         });
         Ok(())
     }
@@ -305,10 +306,10 @@ impl Watch {
     /// The last decision in a world that stands still: everything that only waits has ended.
     pub(crate) fn at_rest(&self, workload: usize) -> Checked {
         let watched = &self.workloads[workload];
-        let Some((policy, observation, decision)) = &watched.last else {
+        let Some((policy, observation, decision, asked)) = &watched.last else {
             return Ok(());
         };
-        naive::at_rest(policy, observation, decision)
+        naive::at_rest(policy, observation, decision, *asked)
     }
 }
 
@@ -349,7 +350,7 @@ impl Workload {
             .retain(|change| seconds_since(change.at, now) < 1800);
 
         let overlapped = frame.overlapped;
-        let asked = naive::asked(policy, &expected.observation);
+        let asked = expected.asked();
         let (is_paused, was_owned) = (expected.is_paused(), expected.was_owned());
         self.activity.push(Seen {
             at: now,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use outrigger::decide::{Decision, Observation, Reading, Reason, Rollout, Stop, decide};
 use outrigger::manifest::Target;
 use outrigger::owners::Conflict;
 use outrigger::policy::{Mode, Trigger};
+use outrigger::ports::Fault;
 use outrigger::record::{Record, decision_json, record_json};
 use outrigger::state::State;
 use serde_json::json;
@@ -13,7 +15,7 @@ use serde_json::json;
 use super::{Checked, Reply, ensure, naive};
 use crate::life::Frame;
 use crate::rules::WORKLOADS;
-use crate::servers::Told;
+use crate::servers::{Told, queue_of};
 
 /// What a pass must decide from what it was told.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(super) struct Expected<'a> {
     /// There is a place for a memory.
     pub(super) has_memory: bool,
     pub(super) decision: Decision,
+    now: Timestamp,
 }
 
 impl<'a> Expected<'a> {
@@ -38,16 +41,8 @@ impl<'a> Expected<'a> {
         let Some(Ok(seen)) = reply else {
             return Err(format!("decided without a count: {reply:?}"));
         };
-        let readings = target.policy.triggers.iter().map(|trigger| {
-            let Trigger::SqsQueue(trigger) = trigger;
-            match told.depths.get(trigger.queue.address.name()) {
-                Some(Ok(depth)) => Ok(Reading::Queue(*depth)),
-                Some(Err(fault)) => Ok(Reading::Failed {
-                    error: fault.code.clone(),
-                }),
-                None => Err("decided without a reading".to_owned()),
-            }
-        });
+        let triggers = target.policy.triggers.iter();
+        let readings = triggers.map(|trigger| reading(told, trigger));
         let readings: Vec<Reading> = readings.collect::<Result<_, _>>()?;
         let keys = told.keys.as_ref().ok_or("decided without the ConfigMap")?;
         let keys = keys.as_ref().ok();
@@ -79,7 +74,13 @@ impl<'a> Expected<'a> {
             is_lost,
             has_memory: keys.is_some(),
             decision,
+            now: frame.now,
         })
+    }
+
+    /// What its readings ask for.
+    pub(super) fn asked(&self) -> naive::Asked {
+        naive::asked(&self.target.policy, &self.observation, self.now)
     }
 
     pub(super) fn any_failed(&self) -> bool {
@@ -128,7 +129,7 @@ impl<'a> Expected<'a> {
 
     /// A step that may be on the way there, and ends at the rates or at a pause step.
     pub(super) fn may_be_on_its_way(&self) -> bool {
-        let asked = naive::asked(&self.target.policy, &self.observation);
+        let asked = self.asked();
         let steps = matches!(
             self.decision.reason,
             Reason::ScaleInLimit | Reason::RolloutPauseStep
@@ -268,7 +269,7 @@ impl<'a> Expected<'a> {
             from, to, reason, ..
         } = self.decision;
         let policy = &self.target.policy;
-        let asked = naive::asked(policy, &self.observation);
+        let asked = self.asked();
         if self.is_paused() || self.is_resting() || self.may_be_on_its_way() {
             return None;
         }
@@ -311,13 +312,47 @@ impl<'a> Expected<'a> {
         let now = frame.now.as_second();
         let mut more = self.observation.clone();
         let index = usize::try_from(now).unwrap_or_default() % more.readings.len();
-        if let Some(Reading::Queue(depth)) = more.readings.get_mut(index) {
-            let added = now.unsigned_abs().wrapping_mul(2_654_435_761) % 300;
-            depth.visible = depth.visible.saturating_add(added);
+        let added = now.unsigned_abs().wrapping_mul(2_654_435_761) % 300;
+        match more.readings.get_mut(index) {
+            Some(Reading::Queue(depth)) => depth.visible = depth.visible.saturating_add(added),
+            Some(Reading::Metric(Some(value))) => {
+                *value = value.saturating_add(1000 * i64::try_from(added).unwrap());
+            }
+            _ => {}
         }
         let other = decide(&self.target.policy, &more, self.state.as_ref(), frame.now);
         (other.to < self.decision.to).then_some("more messages want fewer replicas")
     }
+}
+
+/// What a trigger was told.
+fn reading(told: &Told, trigger: &Trigger) -> Result<Reading, String> {
+    let failed = |fault: &Fault| Reading::Failed {
+        error: fault.code.clone(),
+    };
+    let reading = match trigger {
+        Trigger::Cron(_) => return Ok(Reading::Cron),
+        Trigger::SqsQueue(trigger) => {
+            let depth = told.depths.get(trigger.queue.address.name());
+            depth.map(|depth| {
+                depth
+                    .as_ref()
+                    .map_or_else(failed, |depth| Reading::Queue(*depth))
+            })
+        }
+        Trigger::CloudWatch(trigger) => {
+            let value = told.metrics.get(queue_of(&trigger.metric));
+            value.map(|value| match value {
+                Ok(None) if trigger.no_data_milli.is_none() => Reading::Failed {
+                    error: "NoData".to_owned(),
+                },
+                value => value
+                    .as_ref()
+                    .map_or_else(failed, |value| Reading::Metric(*value)),
+            })
+        }
+    };
+    reading.ok_or_else(|| "decided without a reading".to_owned())
 }
 
 /// Who was found to own the workload, and what could not be looked at.

@@ -2,7 +2,11 @@
 
 use jiff::Timestamp;
 use outrigger::decide::{Decision, Observation, QueueDepth, Reading, Reason};
-use outrigger::policy::{Amount, Policy, RatePolicy, ScalingRules, SelectPolicy, Trigger};
+use outrigger::policy::{
+    Amount, Policy, RatePolicy, ScalingRules, SelectPolicy, SqsTrigger, Trigger,
+};
+
+use crate::rules::CRON_MINUTES;
 
 use super::{Change, Checked, ensure, seconds_since};
 
@@ -36,7 +40,7 @@ impl Asked {
     }
 }
 
-pub(super) fn asked(policy: &Policy, observation: &Observation) -> Asked {
+pub(super) fn asked(policy: &Policy, observation: &Observation, now: Timestamp) -> Asked {
     let current = observation.workload.replicas;
     let mut asked = Asked {
         out: 0,
@@ -47,38 +51,21 @@ pub(super) fn asked(policy: &Policy, observation: &Observation) -> Asked {
     };
     let mut any_active = policy.force_activation;
     for (trigger, reading) in policy.triggers.iter().zip(&observation.readings) {
-        let (
-            Trigger::SqsQueue(trigger),
-            Reading::Queue(QueueDepth {
-                visible,
-                in_flight,
-                delayed,
-            }),
-        ) = (trigger, reading)
+        let Some(Demand {
+            for_out,
+            for_scale_in,
+            per_replica,
+            active,
+        }) = Demand::of(trigger, reading, now)
         else {
             asked.failed += 1;
             continue;
         };
         asked.known += 1;
-        let mut waiting = u128::from(*visible);
-        if trigger.count_delayed {
-            waiting += u128::from(*delayed);
-        }
-        let mut all = waiting;
-        if trigger.count_in_flight {
-            all += u128::from(*in_flight);
-        }
-        let for_out = if trigger.count_in_flight_for_scale_out {
-            all
-        } else {
-            waiting
-        };
-        any_active |= all > u128::from(trigger.activation_messages);
-        let per_replica = u128::from(trigger.messages_per_replica.get());
+        any_active |= active;
         asked.out = asked.out.max(wanted(policy, for_out, per_replica, current));
-        asked.scale_in = asked
-            .scale_in
-            .max(wanted(policy, all, per_replica, current));
+        let scale_in = wanted(policy, for_scale_in, per_replica, current);
+        asked.scale_in = asked.scale_in.max(scale_in);
     }
     asked.active = if any_active {
         Some(true)
@@ -86,6 +73,69 @@ pub(super) fn asked(policy: &Policy, observation: &Observation) -> Asked {
         (asked.failed == 0).then_some(false)
     };
     asked
+}
+
+/// What one trigger wants to be taken care of, and how much of it a replica does.
+struct Demand {
+    for_out: u128,
+    for_scale_in: u128,
+    per_replica: u128,
+    active: bool,
+}
+
+impl Demand {
+    fn of(trigger: &Trigger, reading: &Reading, now: Timestamp) -> Option<Self> {
+        let same = |value: u128, per_replica: u128, active| Self {
+            for_out: value,
+            for_scale_in: value,
+            per_replica,
+            active,
+        };
+        match (trigger, reading) {
+            (Trigger::SqsQueue(trigger), Reading::Queue(depth)) => {
+                Some(Self::of_queue(trigger, *depth))
+            }
+            (Trigger::CloudWatch(trigger), Reading::Metric(value)) => {
+                let value = value.or(trigger.no_data_milli)?;
+                let (target, active) =
+                    (trigger.target_milli.get(), value > trigger.activation_milli);
+                Some(same(
+                    u128::try_from(value).unwrap_or(0),
+                    target.into(),
+                    active,
+                ))
+            }
+            (Trigger::Cron(trigger), _) => {
+                let is_open = now.as_second().rem_euclid(3600) / 60 < CRON_MINUTES;
+                let replicas = if is_open { trigger.replicas.get() } else { 0 };
+                Some(same(replicas.into(), 1, is_open))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_queue(trigger: &SqsTrigger, depth: QueueDepth) -> Self {
+        let QueueDepth {
+            visible,
+            in_flight,
+            delayed,
+        } = depth;
+        let delayed = if trigger.count_delayed { delayed } else { 0 };
+        let in_flight = if trigger.count_in_flight {
+            in_flight
+        } else {
+            0
+        };
+        let waiting = u128::from(visible) + u128::from(delayed);
+        let all = waiting + u128::from(in_flight);
+        let counts_out = trigger.count_in_flight_for_scale_out;
+        Self {
+            for_out: if counts_out { all } else { waiting },
+            for_scale_in: all,
+            per_replica: trigger.messages_per_replica.get().into(),
+            active: all > u128::from(trigger.activation_messages),
+        }
+    }
 }
 
 /// As many replicas as take care of the messages, or those that are there when they nearly do.
@@ -154,7 +204,12 @@ fn limit(policy: RatePolicy, changes: &[Change], from: u32, is_out: bool, now: T
 }
 
 /// In a world that stands still nothing waits any more, and the count is the one asked for.
-pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Decision) -> Checked {
+pub(super) fn at_rest(
+    policy: &Policy,
+    observation: &Observation,
+    decision: &Decision,
+    asked: Asked,
+) -> Checked {
     let what = || {
         format!(
             "not at rest: {}\n{decision:?}\n{observation:?}\n{policy:?}",
@@ -162,7 +217,6 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
         )
     };
     let disabled = |rules: &ScalingRules| rules.select == Some(SelectPolicy::Disabled);
-    let asked = asked(policy, observation);
     let bounds = policy.bounds;
     let within = |count: u32| count.clamp(bounds.active_min(), bounds.max());
     let current = decision.to;
@@ -193,6 +247,8 @@ pub(super) fn at_rest(policy: &Policy, observation: &Observation, decision: &Dec
             observation.workload.rollout != Some(outrigger::decide::Rollout::default())
         }
         Reason::QueueDepth
+        | Reason::MetricValue
+        | Reason::CronWindow
         | Reason::Activated
         | Reason::ScaledToZero
         | Reason::ScaledToIdle
