@@ -20,6 +20,8 @@
 //! The example gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
 
 mod conflict;
+#[cfg(test)]
+mod schema;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -30,6 +32,9 @@ use crate::fields::{self, Fields, Problems};
 use crate::manifest::{Resolution, read_scaled_object};
 use crate::policy::{Policy, SqsTrigger, Trigger};
 use crate::state::State;
+
+/// The JSON Schema of the record and of the decision: the contract in full, as `outrigger decide --schema` prints it.
+pub const SCHEMA: &str = include_str!("record/schema.json");
 
 /// Everything that a decision depends on.
 #[derive(Debug, Clone, PartialEq)]

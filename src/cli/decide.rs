@@ -4,16 +4,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Failure, hinted, print, read_input};
-use crate::record::{Record, decision_json};
+use crate::record::{Record, SCHEMA, decision_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The record, or a line of the function's log that holds one; `-` reads standard input.
     #[arg(short, long = "file", value_name = "FILE|-", default_value = "-")]
     file: PathBuf,
+    /// Print the JSON Schema of what is read and what is printed, and decide nothing.
+    #[arg(long, conflicts_with = "file")]
+    schema: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.schema {
+        print(SCHEMA)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let bytes = read_input(&arguments.file)?;
     let record = Record::parse(&bytes).map_err(|problems| {
         let lines: Vec<String> = problems

@@ -260,6 +260,24 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All limits, for the contract of a decision.
+    pub const ALL: [Self; 14] = [
+        Self::MaxReplicaCount,
+        Self::MinReplicaCount,
+        Self::ScaleInWindow,
+        Self::ScaleOutWindow,
+        Self::ScaleOutPolicies,
+        Self::ScaleInPolicies,
+        Self::Cooldown,
+        Self::FailedReading,
+        Self::Contested,
+        Self::OwnersUnknown,
+        Self::Stop,
+        Self::PausedScaleIn,
+        Self::PausedScaleOut,
+        Self::Rollout,
+    ];
+
     /// The name used in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
