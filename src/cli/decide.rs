@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .collect();
         hinted(
             format!("`{}` is not a record of a decision:{}", arguments.file.display(), lines.concat()),
-            "give one JSON object on standard input: a line of the function's log, or what stands there under `record`",
+            "give one JSON object on standard input: a line of the function's log, or what stands there under `record`; `outrigger decide --schema` prints its form",
         )
     })?;
     print(&format!("{}\n", decision_json(&record.decide())))?;

@@ -97,6 +97,42 @@ fn check_tells_every_mistake_and_goes_on() {
 }
 
 #[test]
+fn decide_prints_its_contract() {
+    let (code, output, errors) = result(&["decide", "--schema"], "");
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let schema: Json = serde_json::from_str(&output).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    for contract in ["record", "decision", "state"] {
+        assert_eq!(schema["$defs"][contract]["properties"]["v"]["const"], 1);
+    }
+    // It decides nothing, so there is nothing to read.
+    let (code, _, errors) = result(&["decide", "--schema", "-f", "-"], "");
+    assert_eq!(code, 1, "{errors}");
+}
+
+#[test]
+fn decide_tells_what_is_wrong_with_its_input() {
+    for (input, wanted) in [
+        ("", "is not a record of a decision"),
+        ("not json", "is not a record of a decision"),
+        ("[]", "found a list, allowed: a mapping"),
+        ("{\"record\":3}", "record: found `3`, allowed: a mapping"),
+        ("{\"v\":1,\"v\":1}", "v"),
+    ] {
+        let (code, output, errors) = result(&["decide"], input);
+        assert_eq!((code, output.as_str()), (1, ""), "{input}: {errors}");
+        assert!(errors.contains(wanted), "{input}: {errors}");
+        assert!(errors.contains("\nhint: "), "{input}: {errors}");
+    }
+    let (code, _, errors) = result(&["decide", "-f", "/no/such/file"], "");
+    assert_eq!(code, 1);
+    assert!(errors.contains("/no/such/file"), "{errors}");
+}
+
+#[test]
 fn decide_replays_a_record() {
     let record = r#"{"v":1,"now":"2026-11-23T00:00:00Z","scaledObject":{"apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject",
         "metadata":{"name":"worker"},"spec":{"scaleTargetRef":{"name":"worker"},"maxReplicaCount":16,"minReplicaCount":2,
