@@ -1808,3 +1808,121 @@ proptest! {
         let _replayed = decide(&policy, &observation, Some(&decision.state), Timestamp::MAX);
     }
 }
+
+/// What only just is, or only just is not.
+#[test]
+fn edges() {
+    // What asks for exactly what is allowed is limited by nothing.
+    let exact = |policy: &Policy, state: &State, replicas, messages| {
+        let decision = decide(
+            policy,
+            &seen(replicas, &[visible(messages)]),
+            Some(state),
+            at(1000),
+        );
+        (decision.to, decision.reason, decision.limited_by)
+    };
+    let plain = policy(2, 16, None);
+    assert_eq!(
+        exact(&plain, &active(2), 2, 160),
+        (16, Reason::QueueDepth, vec![])
+    );
+    let limited = Policy {
+        scale_out: ScalingRules {
+            select: Some(SelectPolicy::Max),
+            policies: vec![pods(4, 60)],
+            ..ScalingRules::SCALE_OUT
+        },
+        scale_in: ScalingRules {
+            select: Some(SelectPolicy::Max),
+            policies: vec![pods(4, 60)],
+            window_seconds: 0,
+            ..ScalingRules::SCALE_IN
+        },
+        ..policy(1, 100, None)
+    };
+    assert_eq!(
+        exact(&limited, &active(10), 10, 140),
+        (14, Reason::QueueDepth, vec![])
+    );
+    assert_eq!(
+        exact(&limited, &active(10), 10, 60),
+        (6, Reason::QueueDepth, vec![])
+    );
+    // A workload that stays where the known readings want it is steady, also while another reading fails.
+    let two = Policy {
+        triggers: vec![trigger(10, 5), trigger(10, 5)],
+        ..policy(0, 16, None)
+    };
+    let both = |replicas, state: &State, messages| {
+        let observation = seen(replicas, &[visible(messages), failed()]);
+        let decision = decide(&two, &observation, Some(state), at(1000));
+        (decision.to, decision.reason)
+    };
+    assert_eq!(both(7, &active(7), 70), (7, Reason::Steady));
+    // At rest it is the failed reading that is told, since it may hide activity.
+    assert_eq!(both(0, &inactive(1), 3), (0, Reason::ReadingFailed));
+}
+
+#[test]
+fn force_activation_needs_no_reading() {
+    let policy = Policy {
+        force_activation: true,
+        ..policy(0, 16, None)
+    };
+    let forced = |replicas| {
+        let decision = decide(
+            &policy,
+            &seen(replicas, &[failed()]),
+            Some(&inactive(1)),
+            at(1000),
+        );
+        (decision.to, decision.reason)
+    };
+    assert_eq!(forced(0), (1, Reason::Activated));
+    assert_eq!(forced(1), (1, Reason::ReadingFailed));
+}
+
+#[test]
+fn a_scale_out_window_does_not_keep_a_workload_asleep() {
+    let mut policy = policy(0, 16, None);
+    policy.scale_out.window_seconds = 300;
+    let state = State {
+        out_window: vec![
+            WindowEntry {
+                replicas: 0,
+                until: Some(at(990)),
+            },
+            WindowEntry {
+                replicas: 9,
+                until: None,
+            },
+        ],
+        ..inactive(1)
+    };
+    let decision = decide(&policy, &seen(0, &[visible(90)]), Some(&state), at(1000));
+    assert_eq!((decision.to, decision.reason), (1, Reason::ScaleOutWindow));
+    // What nobody could see enters as the present count, unless the workload rests.
+    let mut outs = Vec::new();
+    for replicas in [0, 1, 4] {
+        let decision = decide(
+            &policy,
+            &seen(replicas, &[failed()]),
+            Some(&inactive(1)),
+            at(1000),
+        );
+        outs.push(decision.state.out_window.last().map(|entry| entry.replicas));
+    }
+    assert_eq!(outs, [None, Some(1), Some(4)]);
+}
+
+#[test]
+fn a_memory_that_begins_at_zero_knows_of_no_activity() {
+    let begun = |replicas| {
+        let observation = seen(replicas, &[visible(0)]);
+        decide(&policy(0, 16, None), &observation, None, at(1000))
+            .state
+            .last_active
+    };
+    assert_eq!((begun(0), begun(1)), (None, Some(at(1000))));
+}
