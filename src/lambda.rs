@@ -18,7 +18,7 @@ use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
 use crate::log;
 use crate::manifest::{self, Configuration, Target};
-use crate::pass::{self, Outcome, Plan, World};
+use crate::pass::{self, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
@@ -236,18 +236,21 @@ impl Function {
         deadline: Option<Instant>,
         dry_run: bool,
     ) -> Vec<Outcome<'t>> {
-        let world = World {
-            sources: &self.sources,
-            workloads: &self.clusters,
+        let hands = Hands {
             scaler: &self.clusters,
             memories: &self.clusters,
             shadow_memories: &self.clusters.observer(),
+        };
+        let world = World {
+            sources: &self.sources,
+            workloads: &self.clusters,
+            memories: &self.clusters,
+            hands: (!dry_run).then_some(hands),
         };
         let default_cluster = self.settings.clusters.first();
         let plan = Plan {
             now: self.clock.now(),
             deadline,
-            dry_run,
             default_cluster: default_cluster.map_or("", |cluster| cluster.name.as_str()),
             stops: &self.stops,
         };

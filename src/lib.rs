@@ -14,7 +14,7 @@
 //! - `now` is a parameter. Only `clock` asks for it.
 //! - Only [`pass`] calls the ports. State is written before the count, each under a condition; a lost race is given up.
 //! - A pass over a world in which nothing changed writes nothing.
-//! - What acts for a target in shadow mode is composed without the port that writes counts.
+//! - What acts for a target in shadow mode is composed without the port that writes counts, and a dry run without any that writes.
 //! - Nothing here can change a pod template, receive a message or read a Secret.
 //! - No log of another library is ever written.
 

@@ -23,7 +23,8 @@ use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
 use crate::policy::Mode;
 use crate::ports::{
-    Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, ShadowMemories, Sources, Workloads,
+    Fault, FaultKind, LiveMemories, Memories, Namespace, Nobody, Place, Scaler, Seen,
+    ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
 use crate::stop::LastStops;
@@ -38,19 +39,42 @@ const MAX_MEMORY_WRITES: usize = 4;
 /// A target is not acted on with less time than this left: two writes with one retry each.
 const ACT_RESERVE: Duration = Duration::from_secs(3);
 
-/// The outside of a pass. Live targets are acted on through `scaler` and `memories`, shadow targets through `shadow_memories` alone.
+/// The outside of a pass: what it looks at, and the hands with which it acts. `H` is [`Hands`].
 #[derive(Debug, Clone, Copy)]
-pub struct World<'w, Q, W, C, M, S> {
+pub struct World<'w, Q, W, M, H> {
     /// What triggers read.
     pub sources: &'w Q,
     /// Workloads to read.
     pub workloads: &'w W,
-    /// Workloads to scale.
-    pub scaler: &'w C,
     /// What is remembered.
     pub memories: &'w M,
-    /// What is remembered of shadow targets.
+    /// What writes. Without it everything is decided and nothing is written at all: a dry run.
+    pub hands: Option<H>,
+}
+
+/// What a pass writes with. Live targets are acted on through `scaler` and `memories`, shadow targets through
+/// `shadow_memories` alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Hands<'w, C, L, S> {
+    /// Workloads to scale.
+    pub scaler: &'w C,
+    /// What is to be remembered.
+    pub memories: &'w L,
+    /// What is to be remembered of shadow targets.
     pub shadow_memories: &'w S,
+}
+
+impl<'w, Q, W, M> World<'w, Q, W, M, Hands<'w, Nobody, Nobody, Nobody>> {
+    /// A world that is only looked at. It has no hands, and none can be given to it, since nobody is [`Nobody`].
+    #[must_use]
+    pub fn to_look_at(sources: &'w Q, workloads: &'w W, memories: &'w M) -> Self {
+        Self {
+            sources,
+            workloads,
+            memories,
+            hands: None,
+        }
+    }
 }
 
 /// How a pass is run.
@@ -60,8 +84,6 @@ pub struct Plan<'p> {
     pub now: Timestamp,
     /// When everything must be finished; `None` when that is not known.
     pub deadline: Option<Instant>,
-    /// Write nothing at all.
-    pub dry_run: bool,
     /// The cluster of targets that name none.
     pub default_cluster: &'p str,
     /// What people have stopped.
@@ -144,11 +166,19 @@ impl Outcome<'_> {
 }
 
 /// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.
-pub async fn run<'t, Q: Sources, W: Workloads, C: Scaler, M: Memories, S: ShadowMemories>(
-    world: World<'_, Q, W, C, M, S>,
+pub async fn run<'t, Q, W, M, C, L, S>(
+    world: World<'_, Q, W, M, Hands<'_, C, L, S>>,
     targets: &[&'t Target],
     plan: Plan<'_>,
-) -> Vec<Outcome<'t>> {
+) -> Vec<Outcome<'t>>
+where
+    Q: Sources,
+    W: Workloads,
+    M: Memories,
+    C: Scaler,
+    L: LiveMemories,
+    S: ShadowMemories,
+{
     let clusters = targets.iter().map(|target| plan.cluster(target).to_owned());
     let calls = Calls {
         deadline: plan.deadline,
@@ -196,8 +226,8 @@ struct SharedMemory<'a> {
     writes: Semaphore,
 }
 
-struct Pass<'w, Q, W, C, M, S> {
-    world: World<'w, Q, W, C, M, S>,
+struct Pass<'w, Q, W, M, C, L, S> {
+    world: World<'w, Q, W, M, Hands<'w, C, L, S>>,
     plan: Plan<'w>,
     calls: Calls,
 }
@@ -262,12 +292,13 @@ impl Calls {
     }
 }
 
-impl<Q, W, C, M, S> Pass<'_, Q, W, C, M, S>
+impl<Q, W, M, C, L, S> Pass<'_, Q, W, M, C, L, S>
 where
     Q: Sources,
     W: Workloads,
-    C: Scaler,
     M: Memories,
+    C: Scaler,
+    L: LiveMemories,
     S: ShadowMemories,
 {
     fn place(&self, target: &Target) -> Place {
@@ -476,19 +507,24 @@ where
         remembered: Option<Remembered<'_>>,
         faults: &mut Vec<Fault>,
     ) -> Effect {
+        let Some(Hands {
+            scaler,
+            memories,
+            shadow_memories,
+        }) = self.world.hands
+        else {
+            return if decided.decision.is_scale() {
+                Effect::DryRun
+            } else {
+                Effect::Held
+            };
+        };
         let task = Task {
             target,
             place,
             seen,
             decided,
-            dry_run: self.plan.dry_run,
         };
-        let World {
-            scaler,
-            memories,
-            shadow_memories,
-            ..
-        } = self.world;
         let calls = &self.calls;
         match target.policy.mode {
             Mode::Live => {

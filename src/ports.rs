@@ -48,14 +48,25 @@ pub trait Scaler {
     fn scale(&self, place: &Place, change: &Change) -> impl Future<Output = Result<(), Fault>>;
 }
 
-/// Keeps the small memory of each target.
+/// Reads the small memory of each target. What has nothing else cannot write it:
+///
+/// ```compile_fail,E0599
+/// use outrigger::ports::{LiveMemories as _, Memories, Namespace};
+///
+/// async fn look(memories: &impl Memories, namespace: &Namespace) {
+///     memories.store(namespace, "rollout.worker", None, "{}").await.ok();
+/// }
+/// ```
 pub trait Memories {
     /// All that is kept in a namespace, by key.
     fn load(
         &self,
         namespace: &Namespace,
     ) -> impl Future<Output = Result<BTreeMap<String, String>, Fault>>;
+}
 
+/// Keeps the memory of live targets.
+pub trait LiveMemories {
     /// Replaces one key if it still has the old value, `None` meaning that it is absent; otherwise a lost race.
     fn store(
         &self,
@@ -85,6 +96,36 @@ pub trait ShadowMemories {
         old: Option<&str>,
         new: &str,
     ) -> impl Future<Output = Result<(), Fault>>;
+}
+
+/// Stands in for what writes where nothing may be written. It has no value, so that nothing can be written through it, and a
+/// world that is made for it cannot be given hands:
+///
+/// ```compile_fail,E0423
+/// use outrigger::pass::Hands;
+/// use outrigger::ports::Nobody;
+///
+/// let hands = Hands { scaler: &Nobody, memories: &Nobody, shadow_memories: &Nobody };
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub enum Nobody {}
+
+impl Scaler for Nobody {
+    async fn scale(&self, _: &Place, _: &Change) -> Result<(), Fault> {
+        match *self {}
+    }
+}
+
+impl LiveMemories for Nobody {
+    async fn store(&self, _: &Namespace, _: &str, _: Option<&str>, _: &str) -> Result<(), Fault> {
+        match *self {}
+    }
+}
+
+impl ShadowMemories for Nobody {
+    async fn store_shadow(&self, _: &Place, _: Option<&str>, _: &str) -> Result<(), Fault> {
+        match *self {}
+    }
 }
 
 /// A namespace of a cluster.

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{Calls, Decided, Effect};
 use crate::manifest::Target;
-use crate::ports::{Change, Fault, FaultKind, Memories, Place, Scaler, Seen, ShadowMemories};
+use crate::ports::{Change, Fault, FaultKind, LiveMemories, Place, Scaler, Seen, ShadowMemories};
 use crate::state::State;
 
 /// What writes.
@@ -19,12 +19,12 @@ pub(super) trait Hand {
 }
 
 /// Writes memory and counts.
-pub(super) struct Live<'w, C, M> {
+pub(super) struct Live<'w, C, L> {
     pub(super) scaler: &'w C,
-    pub(super) memories: &'w M,
+    pub(super) memories: &'w L,
 }
 
-impl<C: Scaler, M: Memories> Hand for Live<'_, C, M> {
+impl<C: Scaler, L: LiveMemories> Hand for Live<'_, C, L> {
     async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
         let key = place.workload.key();
         self.memories.store(&place.namespace, &key, old, new).await
@@ -58,8 +58,6 @@ pub(super) struct Task<'a> {
     pub(super) place: &'a Place,
     pub(super) seen: &'a Seen,
     pub(super) decided: &'a Decided,
-    /// Write nothing at all.
-    pub(super) dry_run: bool,
 }
 
 /// What is kept for one target.
@@ -89,13 +87,6 @@ impl<H: Hand> Act<'_, H> {
         faults: &mut Vec<Fault>,
     ) -> Effect {
         let decision = &task.decided.decision;
-        if task.dry_run {
-            return if decision.is_scale() {
-                Effect::DryRun
-            } else {
-                Effect::Held
-            };
-        }
         let mut is_remembered = remembered.is_some();
         if let Some(remembered) = remembered.filter(|remembered| !remembered.is_current) {
             match self.remember(task, remembered, &decision.state).await {

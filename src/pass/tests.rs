@@ -167,7 +167,9 @@ impl Memories for Servers {
         self.call(format!("load {}", namespace.name)).await?;
         Ok(self.memories.borrow()[&namespace.name].clone())
     }
+}
 
+impl LiveMemories for Servers {
     async fn store(
         &self,
         namespace: &Namespace,
@@ -238,12 +240,16 @@ async fn pass_at<'t>(
     deadline: Option<Duration>,
     dry_run: bool,
 ) -> Vec<Outcome<'t>> {
-    let world = World {
-        sources: servers,
-        workloads: servers,
+    let hands = Hands {
         scaler: servers,
         memories: servers,
         shadow_memories: servers,
+    };
+    let world = World {
+        sources: servers,
+        workloads: servers,
+        memories: servers,
+        hands: (!dry_run).then_some(hands),
     };
     let targets: Vec<&Target> = configuration.targets.iter().collect();
     let deadline = deadline.map(|left| Instant::now() + left);
@@ -253,7 +259,6 @@ async fn pass_at<'t>(
         Plan {
             now: at(seconds),
             deadline,
-            dry_run,
             default_cluster: "prod",
             stops: &servers.stops,
         },
@@ -704,6 +709,31 @@ async fn a_dry_run_writes_nothing_at_all() {
             .iter()
             .any(|call| call.starts_with("store") || call.starts_with("scale"))
     );
+}
+
+#[tokio::test]
+async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
+    let targets = [("out", 63, 2), ("above", 0, 40), ("shadow-a", 63, 2)];
+    let (servers, configuration) = (Servers::new(&targets), mixed(&["out", "above", "shadow-a"]));
+    let targets: Vec<&Target> = configuration.targets.iter().collect();
+    let plan = Plan {
+        now: at(0),
+        deadline: None,
+        default_cluster: "prod",
+        stops: &servers.stops,
+    };
+    let world = World::to_look_at(&servers, &servers, &servers);
+    let looked = run(world, &targets, plan).await;
+    assert_eq!(effects(&looked), [(Effect::DryRun, false); 3]);
+    assert!(
+        !servers
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("store") || call.starts_with("scale"))
+    );
+    let decided: Vec<Option<Decided>> = looked.into_iter().map(|seen| seen.decided).collect();
+    let passed = pass(&servers, &configuration, 0).await;
+    assert!(passed.iter().map(|outcome| &outcome.decided).eq(&decided));
 }
 
 /// Targets of which those named `shadow-…` are in shadow mode.

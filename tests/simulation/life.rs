@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::Timestamp;
 use outrigger::decide::Rollout;
 use outrigger::manifest::{Configuration, Target};
-use outrigger::pass::{self, Decided, Effect, Plan, World};
+use outrigger::pass::{self, Decided, Effect, Hands, Plan, World};
 use outrigger::policy::Trigger;
 use outrigger::stop::LastStops;
 
@@ -374,17 +374,20 @@ impl Life {
         let stops = Rc::clone(&self.environments[environment].stops);
         let (configuration, now) = (Rc::clone(&frame.configuration), frame.now);
         let future = Box::pin(async move {
-            let world = World {
-                sources: &ports,
-                workloads: &ports,
+            let hands = Hands {
                 scaler: &ports,
                 memories: &ports,
                 shadow_memories: &ports,
             };
+            let world = World {
+                sources: &ports,
+                workloads: &ports,
+                memories: &ports,
+                hands: (!dry_run).then_some(hands),
+            };
             let plan = Plan {
                 now,
                 deadline: None,
-                dry_run,
                 default_cluster: "prod",
                 stops: &stops,
             };

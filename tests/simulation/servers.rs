@@ -12,8 +12,8 @@ use outrigger::decide::{QueueDepth, Rollout, Workload};
 use outrigger::owners::{Autoscaler, ScaledObject, TargetRef};
 use outrigger::policy::{Metric, MetricQuery, Queue};
 use outrigger::ports::{
-    Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, ShadowMemories, Sources,
-    Workloads,
+    Change, Fault, FaultKind, LiveMemories, Memories, Namespace, Place, Scaler, Seen,
+    ShadowMemories, Sources, Workloads,
 };
 
 use crate::random::Random;
@@ -439,7 +439,9 @@ impl Memories for Ports {
         })
         .await
     }
+}
 
+impl LiveMemories for Ports {
     async fn store(
         &self,
         _: &Namespace,

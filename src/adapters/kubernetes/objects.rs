@@ -8,7 +8,9 @@ use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
 use crate::owners::{Autoscaler, ScaledObject};
-use crate::ports::{Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads};
+use crate::ports::{
+    Change, Fault, FaultKind, LiveMemories, Memories, Namespace, Place, Scaler, Seen, Workloads,
+};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
 pub(super) const CONFIG_MAP: &str = "outrigger";
@@ -209,7 +211,9 @@ impl Memories for Clusters {
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         Ok(keys.collect())
     }
+}
 
+impl LiveMemories for Clusters {
     /// A compare-and-swap of one key: `test` against `null` passes when it is absent.
     async fn store(
         &self,

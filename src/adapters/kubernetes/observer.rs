@@ -1,7 +1,7 @@
 //! The way to the clusters of shadow targets.
 
 use super::Clusters;
-use crate::ports::{Fault, Memories as _, Place, ShadowMemories};
+use crate::ports::{Fault, LiveMemories as _, Place, ShadowMemories};
 
 /// Writes the memory of shadow targets: one key of one ConfigMap in each namespace. It names the key itself, so that no other
 /// can be written through it, and it has no way to write a count:

@@ -1,6 +1,6 @@
 //! Who is let in, and what they may.
 
-use outrigger::ports::{Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{LiveMemories as _, Memories as _, Scaler as _, Workloads as _};
 use outrigger::sandbox::authenticator::Refusal;
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{SandboxOptions, Service};

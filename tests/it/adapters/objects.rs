@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use outrigger::adapters::kubernetes::Clusters;
 use outrigger::manifest::WorkloadKind;
-use outrigger::ports::{Change, FaultKind, Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{
+    Change, FaultKind, LiveMemories as _, Memories as _, Scaler as _, Workloads as _,
+};
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{Sandbox, SandboxOptions, Service};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger::ports::{Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{LiveMemories as _, Scaler as _, Workloads as _};
 use outrigger::sandbox::kubernetes::KubernetesFault;
 
 use super::{change, clusters, failed, namespace, read, worker};
