@@ -5,7 +5,9 @@
 mod check;
 mod decide;
 mod demo;
+mod status;
 mod token;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Watch a queue fill and a Rollout scale: local AWS and Kubernetes endpoints, the real function, no account.
     Demo(demo::Arguments),
+    /// Show every target as the function would see it now: queue, replicas, wanted count, last change, reason.
+    Status(status::Arguments),
     /// Check ScaledObject YAML: every mistake with its place, and what would be scaled.
     Check(check::Arguments),
     /// Decide again from a record of the function's log: the record in, the decision out.
@@ -87,6 +91,7 @@ pub fn run(
     let result = match arguments.command {
         Command::Demo(arguments) => block_on(demo::run(&arguments)),
         Command::DemoFunction(arguments) => block_on(demo::function(arguments, environment)),
+        Command::Status(arguments) => block_on(status::run(arguments, &environment)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Decide(arguments) => decide::run(&arguments),
         Command::Token(arguments) => block_on(token::run(arguments, &environment)),
@@ -112,25 +117,58 @@ fn report(failure: &Failure) -> ExitCode {
         Failure::User(error) => (error, 1),
         Failure::Internal(error) => (error, 2),
     };
-    let mut text = format!("error: {error:#}\n");
-    if let Some(Hinted { hint, .. }) = error.downcast_ref() {
-        text = format!("{text}hint: {hint}\n");
-    }
-    let _unprinted = std::io::stderr().write_all(text.as_bytes()).is_err();
+    print_errors(&told(error));
     ExitCode::from(code)
+}
+
+/// The lines of an error.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(Hinted { hint, .. }) => format!("error: {error:#}\nhint: {hint}\n"),
+        None => format!("error: {error:#}\n"),
+    }
+}
+
+/// Prints to standard error. What cannot be printed has no reader.
+pub(crate) fn print_errors(text: &str) {
+    let _unprinted = std::io::stderr().write_all(text.as_bytes()).is_err();
 }
 
 /// Prints text. A reader that has closed the pipe has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_while_read(text).map(|_| ())
+}
+
+/// Prints text, and tells whether anybody still reads.
+pub(crate) fn print_while_read(text: &str) -> Result<bool, Failure> {
     let mut output = std::io::stdout().lock();
     match output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
     {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::User(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::User(
             anyhow::Error::new(error).context("could not write to standard output"),
         )),
-        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Until Ctrl-C or a request to end.
+pub(crate) async fn interrupted() {
+    let mut terminated =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminated {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ended = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }
 

@@ -2,9 +2,18 @@
 //!
 //! No other library's log goes anywhere, at any level: some of them would print tokens, signed URLs or event bodies.
 
-use std::io::Write as _;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+
+/// Whether standard output has another use.
+static TO_STANDARD_ERROR: AtomicBool = AtomicBool::new(false);
+
+/// From now on lines go to standard error: this process prints something else to standard output.
+pub fn to_standard_error() {
+    TO_STANDARD_ERROR.store(true, Ordering::Relaxed);
+}
 
 /// Writes lines to standard output, in one piece.
 pub fn lines(lines: &[String]) {
@@ -13,7 +22,14 @@ pub fn lines(lines: &[String]) {
     }
     let mut text = lines.join("\n");
     text.push('\n');
-    let mut output = std::io::stdout().lock();
+    if TO_STANDARD_ERROR.load(Ordering::Relaxed) {
+        write(std::io::stderr().lock(), &text);
+    } else {
+        write(std::io::stdout().lock(), &text);
+    }
+}
+
+fn write(mut output: impl Write, text: &str) {
     // There is nobody to tell when the log itself cannot be written.
     let _unwritable = output
         .write_all(text.as_bytes())

@@ -7,7 +7,7 @@ mod story;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::{Failure, print};
+use super::{Failure, interrupted, print};
 use stage::Stage;
 
 pub(crate) use function::{FunctionArguments, run as function};
@@ -59,22 +59,4 @@ async fn perform() -> Result<(Stage, bool), Failure> {
     }
     print(&text)?;
     Ok((stage, complete))
-}
-
-/// Until Ctrl-C or a request to end.
-async fn interrupted() {
-    let mut terminated =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminated {
-            Some(signal) => {
-                signal.recv().await;
-            }
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ended = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }

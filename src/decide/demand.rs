@@ -72,6 +72,14 @@ impl Leading {
             Self::Fallback => Reason::Fallback,
         }
     }
+
+    /// The trigger, by its place in the policy.
+    pub(super) fn trigger(self) -> Option<usize> {
+        match self {
+            Self::Queue(index, _) | Self::Metric(index, _) | Self::Cron(index, _) => Some(index),
+            Self::Nothing | Self::Fallback => None,
+        }
+    }
 }
 
 impl Demand {

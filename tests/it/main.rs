@@ -14,4 +14,5 @@ mod cli;
 mod contract;
 mod docs;
 mod process;
+mod status;
 mod support;

@@ -173,11 +173,14 @@ impl Stage {
         let url = self.sandbox.queues().url(QUEUE);
         let _infallible = write!(
             text,
-            "\nand try\n\n  cargo lambda watch --bin outrigger-lambda --no-default-features --features lambda -A 127.0.0.1\n  \
+            "\nand try\n\n  {} status --clock-start {} --clock-factor {CLOCK_FACTOR}\n  \
+             cargo lambda watch --bin outrigger-lambda --no-default-features --features lambda -A 127.0.0.1\n  \
              cargo lambda invoke --invoke-address 127.0.0.1 outrigger-lambda --data-file events/direct-all.json\n  \
              aws sqs send-message --endpoint-url {endpoint} --queue-url {url} --message-body hello\n  \
              kubectl get rollouts.argoproj.io {ROLLOUT} -n {NAMESPACE} -o jsonpath='{{.spec.replicas}}'\n  \
-             kubectl --context admin scale rollouts.argoproj.io/{ROLLOUT} -n {NAMESPACE} --replicas=4\n"
+             kubectl --context admin scale rollouts.argoproj.io/{ROLLOUT} -n {NAMESPACE} --replicas=4\n",
+            command.display(),
+            self.start,
         );
         Ok(text)
     }

@@ -1,0 +1,339 @@
+//! `outrigger status`: what the function would see and do now, target by target. Nothing is written.
+
+mod asked;
+mod row;
+mod table;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use tokio::time::MissedTickBehavior;
+
+use super::{Failure, hinted, interrupted, print_errors, print_while_read, read_input, told, yaml};
+use crate::adapters::aws::Aws;
+use crate::adapters::kubernetes::Clusters;
+use crate::adapters::sources::AwsSources;
+use crate::clock::Clock;
+use crate::fields::is_dns_label;
+use crate::lambda::install_crypto;
+use crate::log;
+use crate::manifest::{self, Configuration};
+use crate::pass::{self, Outcome, Plan, World};
+use crate::policy::Identity;
+use crate::report::select;
+use crate::settings::Settings;
+use crate::stop::LastStops;
+use crate::wake::Scope;
+use asked::{scope, settings};
+use row::Row;
+use words::{complaints, nothing, printable, unknown_target};
+
+/// Puts the cursor into the corner of an empty screen.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It reads as the function does, with its settings (the OUTRIGGER_ variables, or the options here), and with your own AWS \
+credentials and access to the cluster: the function's rights without the writing ones, and no list of pods, Rollouts or \
+ConfigMaps. It writes nothing.
+
+Exit code 1 when a target failed or an object is refused; all others are shown first.")]
+pub(crate) struct Arguments {
+    /// The targets, as `namespace/name` of their ScaledObjects; without any, all.
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// Only this namespace; also that of a TARGET without one.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Print again and again, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
+    /// Seconds between two looks of `--watch`.
+    #[arg(long, value_name = "SECONDS", requires = "watch", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    interval: u32,
+    /// A file with ScaledObjects, `-` for standard input; else `OUTRIGGER_CONFIG` says where they are.
+    #[arg(short, long, value_name = "FILE|-", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Where the ScaledObjects are, as in `OUTRIGGER_CONFIG`.
+    #[arg(long, value_name = "SOURCE")]
+    config: Option<String>,
+    /// A cluster by name or ARN, the first being the default, as in `OUTRIGGER_CLUSTERS`.
+    #[arg(long, value_name = "NAME|ARN[=ROLE]")]
+    cluster: Vec<String>,
+    /// The region of clusters given by name; else that of the environment or profile.
+    #[arg(long)]
+    region: Option<String>,
+    /// The clock of the demo: when it shows the true time.
+    #[arg(long, hide = true, requires = "clock_factor")]
+    clock_start: Option<Timestamp>,
+    /// How much faster it runs from then on.
+    #[arg(long, hide = true, requires = "clock_start")]
+    clock_factor: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// One line a target.
+    Table,
+    /// The table with the bounds and the sentence that explains the count.
+    Wide,
+    /// A list of objects; times in RFC 3339, ages in seconds, `null` for what is not known.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// Exit code 1 when something failed; a watch that is ended is done.
+pub(crate) async fn run(
+    arguments: Arguments,
+    environment: &BTreeMap<String, String>,
+) -> Result<ExitCode, Failure> {
+    install_crypto();
+    log::to_standard_error();
+    let (watch, interval) = (arguments.watch, arguments.interval);
+    let status = Status::prepare(arguments, environment).await?;
+    if watch {
+        return tokio::select! {
+            result = status.watch(Duration::from_secs(interval.into())) => result,
+            () = interrupted() => Ok(ExitCode::SUCCESS),
+        };
+    }
+    let view = status.look().await?;
+    print_while_read(&view.output)?;
+    print_errors(&view.errors);
+    Ok(if view.failed {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// All that stays the same between two looks.
+struct Status {
+    settings: Settings,
+    /// Standard input, which can be read once.
+    input: Option<Vec<u8>>,
+    scope: Scope,
+    namespace: Option<String>,
+    format: Format,
+    clock: Clock,
+    sources: AwsSources,
+    clusters: Clusters,
+    stops: LastStops,
+}
+
+/// What was seen, as text.
+struct View {
+    output: String,
+    errors: String,
+    failed: bool,
+}
+
+impl Status {
+    async fn prepare(
+        arguments: Arguments,
+        environment: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let aws = Aws::from_environment().await;
+        let settings = settings(&arguments, environment, aws.region())?;
+        let Arguments {
+            targets,
+            namespace,
+            output,
+            file,
+            clock_start,
+            clock_factor,
+            watch: _,
+            interval: _,
+            config: _,
+            cluster: _,
+            region: _,
+        } = arguments;
+        if let Some(namespace) = namespace.as_ref().filter(|name| !is_dns_label(name)) {
+            let message = format!("`{}` is not a namespace", printable(namespace));
+            return Err(hinted(message, "such as -n default"));
+        }
+        let scope = scope(&targets, namespace.as_ref().unwrap_or(&settings.namespace))?;
+        let input = match file {
+            Some(file) if file.as_os_str() == "-" => Some(read_input(&file)?),
+            Some(_) | None => None,
+        };
+        // Without credentials every single read would fail, and say so.
+        let region = settings
+            .clusters
+            .first()
+            .map_or("", |cluster| &cluster.region);
+        let credentials = aws.credentials(&Identity::Function, region).await;
+        credentials.map_err(|fault| {
+            let hint = "sign in, as with `aws sso login`, and set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+            hinted(fault.message, hint)
+        })?;
+        let aws = Arc::new(aws);
+        let clock = match (clock_start, clock_factor) {
+            (Some(start), Some(factor)) => Clock::fast(start, factor),
+            (None, _) | (_, None) => Clock::wall(),
+        };
+        Ok(Self {
+            input,
+            scope,
+            // Names say themselves where they are.
+            namespace: namespace.filter(|_| targets.is_empty()),
+            format: output,
+            clock,
+            sources: AwsSources::new(Arc::clone(&aws)),
+            clusters: Clusters::new(aws, settings.clusters.clone()),
+            stops: LastStops::default(),
+            settings,
+        })
+    }
+
+    /// Looks again and again. What fails the first time ends it, later it is told.
+    async fn watch(&self, interval: Duration) -> Result<ExitCode, Failure> {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let is_table = matches!(self.format, Format::Table | Format::Wide);
+        let between = match self.format {
+            _ if is_table && std::io::stdout().is_terminal() => CLEAR,
+            Format::Table | Format::Wide => "\n",
+            Format::Json => "",
+            Format::Yaml => "---\n",
+        };
+        let mut is_first = true;
+        loop {
+            ticks.tick().await;
+            match self.look().await {
+                Ok(view) => {
+                    let between = if is_first && between != CLEAR {
+                        ""
+                    } else {
+                        between
+                    };
+                    if !print_while_read(&format!("{between}{}", view.output))? {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    print_errors(&view.errors);
+                }
+                Err(error) if is_first => return Err(error.into()),
+                Err(error) => print_errors(&told(&error)),
+            }
+            is_first = false;
+        }
+    }
+
+    /// One pass without hands, and what came of it.
+    async fn look(&self) -> anyhow::Result<View> {
+        let configuration = self.load()?;
+        let source = self.settings.config_file.display().to_string();
+        let (mut targets, unknown) = select(&configuration, &self.scope);
+        targets.retain(|target| self.is_in_namespace(&target.id.namespace));
+        self.clusters.begin_invocation().await;
+        let now = self.clock.now();
+        let default_cluster = self.settings.clusters.first();
+        let plan = Plan {
+            now,
+            // Each call has a timeout of its own.
+            deadline: None,
+            default_cluster: default_cluster.map_or("", |cluster| cluster.name.as_str()),
+            stops: &self.stops,
+        };
+        let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);
+        let outcomes = pass::run(world, &targets, plan).await;
+        let rows = self.rows(&outcomes, &configuration);
+        if rows.is_empty() && unknown.is_empty() {
+            return Err(nothing(&configuration, self.namespace.as_deref(), &source));
+        }
+        let mut errors = complaints(&rows);
+        for name in &unknown {
+            let line = unknown_target(name, &configuration, &source);
+            let _infallible = writeln!(errors, "{line}");
+        }
+        let json = || Json::Array(rows.iter().map(|row| row.to_json(now)).collect());
+        let output = match self.format {
+            // Without a row the errors say it all.
+            Format::Table | Format::Wide if rows.is_empty() => String::new(),
+            Format::Table => table::table(&rows, false, now),
+            Format::Wide => table::table(&rows, true, now),
+            Format::Json => format!("{:#}\n", json()),
+            Format::Yaml => yaml::document(&json()),
+        };
+        Ok(View {
+            output,
+            errors,
+            failed: !unknown.is_empty() || rows.iter().any(Row::is_failed),
+        })
+    }
+
+    /// What there is to scale. Nothing else here knows where that comes from.
+    fn load(&self) -> anyhow::Result<Configuration> {
+        let Settings {
+            config_file,
+            clusters,
+            namespace,
+            mode,
+            ..
+        } = &self.settings;
+        let bytes = match &self.input {
+            Some(bytes) => bytes.clone(),
+            None => std::fs::read(config_file).with_context(|| {
+                format!("could not read the configuration `{}`", config_file.display())
+            })
+            .map_err(|error| {
+                let hint = "give the function's file with -f FILE, or say where it is with OUTRIGGER_CONFIG=file:PATH";
+                hinted(format!("{error:#}"), hint)
+            })?,
+        };
+        let names: Vec<String> = clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
+        let context = manifest::Context {
+            file: &config_file.to_string_lossy(),
+            namespace,
+            clusters: &names,
+        };
+        Ok(manifest::read(&bytes, context).with_default_mode(*mode))
+    }
+
+    fn is_in_namespace(&self, namespace: &str) -> bool {
+        let wanted = self.namespace.as_deref();
+        wanted.is_none_or(|wanted| wanted == namespace)
+    }
+
+    /// The targets that were looked at, then what is refused of those asked for.
+    fn rows<'a>(
+        &self,
+        outcomes: &'a [Outcome<'a>],
+        configuration: &'a Configuration,
+    ) -> Vec<Row<'a>> {
+        let refused = configuration.refused().into_iter().filter(|name| {
+            let is_named = match &self.scope {
+                Scope::Targets(names) => names.iter().any(|wanted| wanted.to_string() == *name),
+                Scope::All | Scope::Queues(_) => true,
+            };
+            let namespace = name.split_once('/').map(|(namespace, _)| namespace);
+            is_named && (self.namespace.is_none() || self.namespace.as_deref() == namespace)
+        });
+        let refused = refused.map(|name| Row::Refused {
+            findings: configuration
+                .errors()
+                .filter(|finding| finding.refused_name() == name)
+                .collect(),
+            name,
+        });
+        outcomes.iter().map(Row::Seen).chain(refused).collect()
+    }
+}
