@@ -871,6 +871,29 @@ fn what_is_taken_back_at_once_is_a_contest_too() {
 }
 
 #[test]
+fn in_a_contest_nothing_is_scaled_in_however_long_nothing_was_written() {
+    let contested = State {
+        foreign_writes: vec![at(500), at(700), at(900)],
+        last_written: Some(20),
+        ..active(2)
+    };
+    for (replicas, messages, to) in [(20, 0, 20), (9, 30, 9), (9, 120, 12)] {
+        let state = State {
+            last_written: Some(replicas),
+            ..contested.clone()
+        };
+        let decision = decide(
+            &policy(2, 16, None),
+            &seen(replicas, &[visible(messages)]),
+            Some(&state),
+            at(1000),
+        );
+        assert!(decision.contested);
+        assert_eq!(decision.to, to, "{}", decision.explanation);
+    }
+}
+
+#[test]
 fn what_a_person_does_in_a_pause_is_no_contest() {
     let paused = Policy {
         pause: Pause {

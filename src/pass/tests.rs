@@ -601,7 +601,7 @@ async fn the_second_of_two_invocations_finds_nothing_to_do() {
     assert_eq!((scales, servers.replicas("worker")), (1, 7));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_killed_pass_is_settled_by_the_next() {
     // Killed between the state and the count: the count was not written.
     let (servers, configuration) = (

@@ -188,6 +188,7 @@ impl<'a> Expected<'a> {
             .leaves_the_bounds()
             .or_else(|| self.ignores_an_owner())
             .or_else(|| self.ignores_a_pause())
+            .or_else(|| self.scales_in_in_a_contest())
             .or_else(|| self.scales_in_on_an_error())
             .or_else(|| self.ignores_the_rollout())
             .or_else(|| self.is_not_asked_for())
@@ -235,6 +236,12 @@ impl<'a> Expected<'a> {
             }
         };
         wrong.then_some("against a pause")
+    }
+
+    /// Corrections to the bounds included.
+    fn scales_in_in_a_contest(&self) -> Option<&'static str> {
+        let wrong = self.decision.contested && self.decision.to < self.decision.from;
+        wrong.then_some("scaled in in a contest")
     }
 
     fn scales_in_on_an_error(&self) -> Option<&'static str> {
