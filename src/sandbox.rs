@@ -7,6 +7,7 @@
 //! Everything is in memory and listens on 127.0.0.1 only; nothing outlives the [`Sandbox`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use kubernetes::{Kubernetes, Setup};
 use metrics::Metrics;
 use queues::Queues;
 use server::{Reply, Running};
-use signature::Credentials;
+use signature::{Credential, Credentials, Identity};
 use sts::Sts;
 
 mod access;
@@ -78,6 +79,28 @@ impl Default for SandboxOptions {
             latency: Duration::ZERO,
             rbac: include_str!("../infra/kubernetes/role.yaml").to_owned(),
         }
+    }
+}
+
+/// Temporary credentials that another STS gave out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionKeys {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret: String,
+    /// `AWS_SESSION_TOKEN`.
+    pub token: String,
+    /// `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
+    pub arn: String,
+}
+
+impl fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionKeys")
+            .field("access_key", &self.access_key)
+            .field("arn", &self.arn)
+            .finish_non_exhaustive()
     }
 }
 
@@ -256,6 +279,26 @@ impl Sandbox {
     #[must_use]
     pub fn sts(&self) -> &Sts {
         &self.shared.sts
+    }
+
+    /// Takes credentials of another STS like its own, for a process that uses one set for all of AWS.
+    pub fn admit(&self, keys: &SessionKeys) {
+        let SessionKeys {
+            access_key,
+            secret,
+            token,
+            arn,
+        } = keys.clone();
+        let session = arn.rsplit('/').next().unwrap_or_default();
+        let user_id = format!("AROA{access_key}:{session}");
+        let expires = now().checked_add(CREDENTIAL_LIFE);
+        self.shared.credentials.add(Credential {
+            access_key,
+            secret,
+            token,
+            expires: expires.unwrap_or(Timestamp::MAX),
+            identity: Identity { arn, user_id },
+        });
     }
 
     /// Makes every credential given out so far an expired one.

@@ -13,17 +13,17 @@ const ROLE: &str = include_str!("../../infra/kubernetes/role.yaml");
 
 /// One thing that is allowed or done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
-    group: String,
-    resource: String,
-    verb: &'static str,
+pub(crate) struct Right {
+    pub(crate) group: String,
+    pub(crate) resource: String,
+    pub(crate) verb: &'static str,
     /// Where a rule names names, one of them.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 const VERBS: [&str; 3] = ["get", "list", "patch"];
 
-fn shipped() -> Vec<Right> {
+pub(crate) fn shipped() -> Vec<Right> {
     let documents = parse_yaml(ROLE.as_bytes());
     let [document] = documents.as_slice() else {
         panic!("{documents:?}");
@@ -73,7 +73,7 @@ fn texts(node: &Node, key: &str) -> Vec<String> {
 }
 
 /// A Role of these rights, one rule each.
-fn role(rights: &[Right]) -> String {
+pub(crate) fn role(rights: &[Right]) -> String {
     let rules = rights.iter().map(|right| {
         let Right {
             group,

@@ -14,5 +14,6 @@ mod cli;
 mod contract;
 mod docs;
 mod process;
+mod servers;
 mod status;
 mod support;

@@ -1,0 +1,16 @@
+//! The adapters and the deployed binary against servers that we did not write: kube-apiserver and etcd, the authenticator of EKS,
+//! an STS, the controller of Argo Rollouts.
+//!
+//! They are found through `KUBEBUILDER_ASSETS`, the convention of the Kubernetes world; without it these tests say so and
+//! pass. They are started once per run and end with it, however it ends.
+
+mod access;
+mod assets;
+mod client;
+mod daemon;
+mod gateway;
+mod lab;
+mod pki;
+mod rights;
+mod sts;
+mod world;
