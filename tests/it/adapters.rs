@@ -59,7 +59,7 @@ fn demo() -> Cluster {
 }
 
 /// The address that `DescribeCluster` would give.
-fn address(sandbox: &Sandbox) -> ClusterAddress {
+pub(crate) fn address(sandbox: &Sandbox) -> ClusterAddress {
     let kubeconfig = sandbox.kubeconfig();
     let field = |name: &str| {
         let mut lines = kubeconfig.lines();

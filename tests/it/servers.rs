@@ -7,6 +7,7 @@
 mod access;
 mod assets;
 mod client;
+mod contract;
 mod daemon;
 mod gateway;
 mod lab;

@@ -140,6 +140,20 @@ async fn a_session_that_sts_does_not_know_is_a_401() {
     assert_eq!(world.gateway.said(&keys.access_key).unwrap().0, 403);
 }
 
+/// A fresh token of a session.
+pub(super) fn bearer(keys: &SessionKeys) -> String {
+    let SessionKeys {
+        access_key,
+        secret,
+        token,
+        ..
+    } = keys.clone();
+    let credentials = Credentials::new(access_key, secret, Some(token), None, "test");
+    let now = outrigger::clock::wall_now();
+    let token = mint(&credentials, REGION, CLUSTER, now).unwrap();
+    token.expose().to_owned()
+}
+
 /// The status that a bearer token gets for something that the Role allows.
 async fn status_of(world: &World, lab: &Lab, token: &str) -> u16 {
     world

@@ -97,6 +97,16 @@ impl Lab {
         answer.await.good();
     }
 
+    /// Writes into the status what the controller of Argo Rollouts does when it is done.
+    pub(super) async fn settle(&self) {
+        let worker = self.worker().await;
+        let generation = worker["metadata"]["generation"].to_string();
+        let status = json!({"status": {"observedGeneration": generation, "currentPodHash": "a", "stableRS": "a"}});
+        let path = self.rollouts("worker/status");
+        let answer = self.admin.patch(&path, super::client::MERGE_PATCH, &status);
+        answer.await.good();
+    }
+
     /// The key of `worker` in the memory.
     pub(super) async fn remembered(&self) -> Option<Json> {
         let object = self.admin.get(&self.memory_path()).await.good();

@@ -49,6 +49,7 @@ async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), String> {
         if step == 3 {
             lab.set_replicas(20).await;
         }
+        lab.settle().await;
         let outcome = function.invoke("{}").await;
         if !matches!(outcome, Outcome::Response(_)) {
             return Err(error(&outcome).1);
@@ -92,9 +93,12 @@ async fn no_right_can_be_left_out() {
         let message = failed.expect_err(&format!("{right:?} is not needed"));
         let Right { resource, verb, .. } = &right;
         assert_names(&message, &["403", verb, resource, "Role", "`outrigger`"]);
+        // Without its memory it still scales out; whatever is missing, it never scales in.
         let replicas = lab.replicas().await;
-        // Without the first reads nothing is known, so nothing is written; without the last write nothing can be.
-        assert_eq!(replicas, Some(2), "{right:?}: {message}");
+        assert!(
+            matches!(replicas, Some(2 | 7 | 20)),
+            "{right:?}: {replicas:?}: {message}"
+        );
     }
 }
 
@@ -138,7 +142,20 @@ async fn the_shipped_folder_is_applied_by_kubectl() {
         "--as=somebody",
         "--as-group=outrigger",
     ]);
-    for right in shipped() {
-        assert!(lists.contains(&right.resource), "{lists}");
+    for Right {
+        group,
+        resource,
+        verb,
+        ..
+    } in shipped()
+    {
+        // As kubectl has it: `rollouts.argoproj.io/scale`.
+        let (plural, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
+        let dot = if group.is_empty() { "" } else { "." };
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let name = format!("{plural}{dot}{group}{slash}{subresource} ");
+        let line = lists.lines().find(|line| line.starts_with(&name));
+        let line = line.unwrap_or_else(|| panic!("no {name}in: {lists}"));
+        assert!(line.contains(verb), "{line}");
     }
 }

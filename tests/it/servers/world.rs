@@ -30,6 +30,13 @@ pub(super) const STRANGER: &str = "stranger";
 /// The group `system:masters`, for the tests themselves.
 const ADMIN_TOKEN: &str = "the-tests-themselves";
 
+/// Kinds of somebody else, as the sandbox has them: plural, kind, short name, scope, whether there is a `scale`.
+const CUSTOM: [(&str, &str, &str, &str, bool); 3] = [
+    ("workers", "Worker", "wk", "Namespaced", true),
+    ("reports", "Report", "rp", "Namespaced", false),
+    ("fleets", "Fleet", "fl", "Cluster", true),
+];
+
 /// What every one of these tests needs.
 const NEEDED: [&str; 5] = [
     "etcd",
@@ -312,6 +319,32 @@ async fn install_definitions(admin: &Client, assets: &Assets) {
             .unwrap();
         let path = format!("{collection}/{name}");
         admin.apply(&path, &text).await;
+        paths.push(path);
+    }
+    for (plural, kind, short, scope, scales) in CUSTOM {
+        let name = format!("{plural}.example.com");
+        let path = format!("{collection}/{name}");
+        let scale =
+            json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+        let subresources = if scales {
+            json!({"status": {}, "scale": scale})
+        } else {
+            json!({})
+        };
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let version = json!({
+            "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}, "subresources": subresources,
+        });
+        let manifest = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": name},
+            "spec": {
+                "group": "example.com", "scope": scope, "versions": [version],
+                "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind, "shortNames": [short]},
+            },
+        });
+        admin.apply(&path, &manifest.to_string()).await;
         paths.push(path);
     }
     for path in paths {
