@@ -72,6 +72,9 @@ pub(super) fn answer_to(
         return access_review(shared, user, request);
     }
     let Some(target) = Target::parse(path) else {
+        if path.starts_with("/api/") {
+            return Err(Failure::of_status(404));
+        }
         return Ok(no_such_page());
     };
     let verb = verb(request.method(), target.name.is_some());
@@ -92,6 +95,10 @@ pub(super) fn answer_to(
         ));
     }
     let Some(resource) = target.resource(keda) else {
+        // The groups that the server itself serves say it in JSON; for one that nobody serves there is no page.
+        if resource::is_built_in(&target.group) {
+            return Err(Failure::of_status(404));
+        }
         return Ok(no_such_page());
     };
     let (status, body) = route(shared, &target, resource, request, now)?;
@@ -144,13 +151,15 @@ fn route(
         now,
     };
     let change = match *request.method() {
-        Method::PATCH => Some(patch(request)?),
+        Method::PATCH => Some(patch(request, resource)?),
         Method::PUT => Some(Change::Replace(body)),
         _ => None,
     };
     let scale = match target.subresource.as_deref() {
         None => false,
         Some("scale") if resource.scales => true,
+        // A custom kind answers as if the object were not there.
+        Some(_) if resource.custom => return Err(Failure::not_found(resource, name)),
         Some(_) => return Err(Failure::of_status(404)),
     };
     let answer = match (request.method(), change, scale) {
@@ -158,10 +167,30 @@ fn route(
         (&Method::GET, _, false) => store.get(place)?.clone(),
         (_, Some(change), true) => store.change_scale(place, change, writer)?,
         (_, Some(change), false) => store.change(place, change, writer)?,
-        (&Method::DELETE, None, false) => store.delete(place)?,
+        (&Method::DELETE, None, false) => deleted(place, &store.delete(place)?),
         _ => return Err(method_not_allowed()),
     };
     Ok((200, answer))
+}
+
+/// What the server says about an object that is gone: which one it was.
+fn deleted(place: Place<'_>, object: &Value) -> Value {
+    let Place { resource, name, .. } = place;
+    let mut details = json!({"name": name, "kind": resource.plural});
+    if let Some(fields) = details.as_object_mut() {
+        if !resource.group.is_empty() {
+            fields.insert("group".to_owned(), json!(resource.group));
+        }
+        let uid = object.pointer("/metadata/uid").cloned();
+        fields.insert("uid".to_owned(), uid.unwrap_or_default());
+    }
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    })
 }
 
 /// What the query says about a write.
@@ -197,7 +226,7 @@ impl Options {
     }
 }
 
-fn patch(request: &Request<Bytes>) -> Result<Change<'_>, Failure> {
+fn patch<'r>(request: &'r Request<Bytes>, resource: &Resource) -> Result<Change<'r>, Failure> {
     let kind = request.headers().get(http::header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let body = request.body().as_ref();
@@ -205,9 +234,7 @@ fn patch(request: &Request<Bytes>) -> Result<Change<'_>, Failure> {
         "application/json-patch+json" => Ok(Change::JsonPatch(body)),
         "application/merge-patch+json" => Ok(Change::MergePatch(body)),
         "application/strategic-merge-patch+json" => Ok(Change::StrategicMergePatch(body)),
-        _ => Err(Failure::media_type(
-            "application/json-patch+json, application/merge-patch+json",
-        )),
+        _ => Err(Failure::patch_type(resource)),
     }
 }
 

@@ -97,20 +97,17 @@ pub(super) fn scale_view(resource: &Resource, object: &Value) -> Value {
             object.pointer("/status/selector").cloned(),
         )
     } else {
-        let labels = object
-            .pointer("/spec/selector/matchLabels")
-            .and_then(Value::as_object);
-        let pairs = labels.into_iter().flatten();
-        let pairs: Vec<String> = pairs
-            .filter_map(|(label, value)| Some(format!("{label}={}", value.as_str()?)))
-            .collect();
-        ("/status/replicas", Some(json!(pairs.join(","))))
+        ("/status/replicas", selector(resource, object))
     };
     let current = object.pointer(count).and_then(Value::as_u64).unwrap_or(0);
     let spec = match replicas(object) {
         None | Some(0) => json!({}),
         Some(replicas) => json!({"replicas": replicas}),
     };
+    let mut status = json!({"replicas": current});
+    if let (Some(selector), Some(fields)) = (selector, status.as_object_mut()) {
+        fields.insert("selector".to_owned(), selector);
+    }
     json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -122,6 +119,20 @@ pub(super) fn scale_view(resource: &Resource, object: &Value) -> Value {
             "creationTimestamp": metadata("creationTimestamp"),
         },
         "spec": spec,
-        "status": {"replicas": current, "selector": selector},
+        "status": status,
     })
+}
+
+/// The selector as text. The oldest kind has plain labels; a custom one has a selector only where its definition says which.
+fn selector(resource: &Resource, object: &Value) -> Option<Value> {
+    if resource.custom {
+        return None;
+    }
+    let selector = object.pointer("/spec/selector");
+    let labels = selector.and_then(|selector| selector.get("matchLabels").or(Some(selector)));
+    let pairs = labels.and_then(Value::as_object).into_iter().flatten();
+    let pairs: Vec<String> = pairs
+        .filter_map(|(label, value)| Some(format!("{label}={}", value.as_str()?)))
+        .collect();
+    Some(json!(pairs.join(",")))
 }

@@ -20,22 +20,30 @@ impl Failure {
             code,
             reason,
             message: message.into(),
+            details: json!({}),
+        }
+    }
+
+    /// Of what cannot even be read there are none.
+    fn without_details(self) -> Self {
+        Self {
             details: Value::Null,
+            ..self
         }
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
-        self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+        self.details = details(name, resource.group, resource.plural);
         self
     }
 
     pub(super) fn unauthorized() -> Self {
-        Self::new(401, "Unauthorized", "Unauthorized")
+        Self::new(401, "Unauthorized", "Unauthorized").without_details()
     }
 
     pub(super) fn forbidden(message: String, group: &str, plural: &str, name: &str) -> Self {
         Self {
-            details: json!({"name": name, "group": group, "kind": plural}),
+            details: details(name, group, plural),
             ..Self::new(403, "Forbidden", message)
         }
     }
@@ -58,32 +66,63 @@ impl Failure {
         Self::new(409, "AlreadyExists", message).about(resource, name)
     }
 
-    pub(super) fn invalid(resource: &Resource, name: &str, cause: &str) -> Self {
+    /// A value that is not allowed in an object of this kind.
+    pub(super) fn invalid(group: &str, kind: &str, name: &str, cause: &str) -> Self {
+        let dot = if group.is_empty() { "" } else { "." };
+        let message = format!("{kind}{dot}{group} \"{name}\" is invalid: {cause}");
+        Self {
+            details: details(name, group, kind),
+            ..Self::new(422, "Invalid", message)
+        }
+    }
+
+    /// A count below zero. Built-in kinds are checked as a `Scale`, custom ones by the path in their definition.
+    pub(super) fn negative(resource: &Resource, name: &str, count: i64) -> Self {
+        if resource.custom {
+            let cause =
+                format!(".spec.replicas: Invalid value: {count}: should be a non-negative integer");
+            return Self::invalid(resource.group, resource.kind, name, &cause);
+        }
+        let cause =
+            format!("spec.replicas: Invalid value: {count}: must be greater than or equal to 0");
+        Self::invalid("autoscaling", "Scale", name, &cause)
+    }
+
+    /// A patch whose result does not fit into the Go type. `found` is what Go calls the value: `string`, `number 9.5`.
+    pub(super) fn of_another_type(patched: &Value, found: &str, field: &str, wanted: &str) -> Self {
+        let patched = json!(patched.to_string());
         let message = format!(
-            "{}.{} \"{name}\" is invalid: {cause}",
-            resource.kind, resource.group
+            " \"\" is invalid: patch: Invalid value: {patched}: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
         );
-        Self::new(422, "Invalid", message).about(resource, name)
+        Self::new(422, "Invalid", message)
     }
 
     /// A JSON Patch that does not apply: the server says no more than this.
     pub(super) fn patch_refused() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self {
-            details: json!({}),
-            ..Self::new(422, "Invalid", message)
-        }
+        Self::new(422, "Invalid", message)
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message)
+        Self::new(400, "BadRequest", message).without_details()
+    }
+
+    /// A kind of patch that this kind of object does not take.
+    pub(super) fn patch_type(resource: &Resource) -> Self {
+        if resource.custom {
+            // Applying is named, though the sandbox cannot do it.
+            return Self::media_type(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            );
+        }
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     }
 
     pub(super) fn media_type(accepted: &str) -> Self {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {accepted}"
         );
-        Self::new(415, "UnsupportedMediaType", message)
+        Self::new(415, "UnsupportedMediaType", message).without_details()
     }
 
     /// A failure told by its status alone, for faults.
@@ -135,6 +174,15 @@ impl Failure {
         }
         body
     }
+}
+
+/// What is empty is left out, as Go does.
+fn details(name: &str, group: &str, kind: &str) -> Value {
+    let fields = [("name", name), ("group", group), ("kind", kind)];
+    let given = fields.into_iter().filter(|(_, text)| !text.is_empty());
+    given
+        .map(|(field, text)| (field.to_owned(), json!(text)))
+        .collect()
 }
 
 impl From<Failure> for Response {

@@ -18,15 +18,23 @@ pub(super) struct Page {
 impl Page {
     /// From the query of a request.
     pub(super) fn read(limit: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
-        let limit = limit.map(str::parse).transpose();
-        let limit = limit.map_err(|_| Failure::bad_request("the limit is not a number"))?;
+        let number = |text: &str| {
+            let message = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+            text.parse::<i64>()
+                .map_err(|_| Failure::bad_request(message))
+        };
+        let limit = limit.map(number).transpose()?;
         let token = token.filter(|token| !token.is_empty());
         let after = token.map(|token| {
-            last_of(token).ok_or_else(|| Failure::bad_request("continue key is not valid"))
+            let message =
+                "invalid continue token: continue key is not valid: it is not one of ours";
+            last_of(token).ok_or_else(|| Failure::bad_request(message))
         });
         Ok(Self {
-            // As for the API server, none and zero are the same.
-            limit: limit.filter(|limit| *limit > 0),
+            // As for the API server, none, zero and less are the same.
+            limit: limit
+                .filter(|limit| *limit > 0)
+                .and_then(|limit| usize::try_from(limit).ok()),
             after: after.transpose()?,
         })
     }

@@ -24,7 +24,7 @@ pub(super) fn json_patch(document: &Value, body: &[u8]) -> Result<Value, PatchEr
         match text("op") {
             Some("test") => test(&patched, &path, value.unwrap_or(&Value::Null))?,
             Some("add") => add(&mut patched, &path, given()?)?,
-            Some("replace") => *existing(&mut patched, &path)? = given()?,
+            Some("replace") => replace(&mut patched, &path, given()?)?,
             Some("remove") => remove(&mut patched, &path)?,
             _ => return Err(PatchError::DoesNotApply),
         }
@@ -132,6 +132,18 @@ fn add(document: &mut Value, path: &[String], value: Value) -> Result<(), PatchE
     }
 }
 
+/// A field that is not there is added, as by the library that Kubernetes uses; an item that is not there is refused.
+fn replace(document: &mut Value, path: &[String], value: Value) -> Result<(), PatchError> {
+    let (last, parents) = path.split_last().ok_or(PatchError::DoesNotApply)?;
+    match existing(document, parents)? {
+        Value::Object(fields) => {
+            fields.insert(last.clone(), value);
+        }
+        parent => *child_mut(parent, last).ok_or(PatchError::DoesNotApply)? = value,
+    }
+    Ok(())
+}
+
 fn remove(document: &mut Value, path: &[String]) -> Result<(), PatchError> {
     let (last, parents) = path.split_last().ok_or(PatchError::DoesNotApply)?;
     match existing(document, parents)? {
@@ -214,7 +226,7 @@ mod tests {
         let document = json!({"a": {}, "list": [1]});
         for patch in [
             json!([{"op": "add", "path": "/data/key", "value": 1}]),
-            json!([{"op": "replace", "path": "/a/b", "value": 1}]),
+            json!([{"op": "replace", "path": "/b/c", "value": 1}]),
             json!([{"op": "remove", "path": "/a/b"}]),
             json!([{"op": "add", "path": "/list/2", "value": 1}]),
             json!([{"op": "replace", "path": "/list/01", "value": 1}]),

@@ -252,6 +252,12 @@ impl Target {
     }
 }
 
+/// Whether the API server itself serves a group, rather than a `CustomResourceDefinition`.
+pub(super) fn is_built_in(group: &str) -> bool {
+    let mut all = ALL.into_iter();
+    all.any(|resource| resource.group == group && !resource.custom)
+}
+
 fn served(keda: bool) -> impl Iterator<Item = &'static Resource> {
     ALL.into_iter()
         .filter(move |resource| keda || **resource != SCALED_OBJECTS)
@@ -332,13 +338,16 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
             }));
         }
     }
-    let group_version = group_version?;
-    Some(json!({
+    let mut list = json!({
         "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": group_version,
+        "groupVersion": group_version?,
         "resources": resources,
-    }))
+    });
+    // The oldest list has none.
+    if let (false, Some(fields)) = (group.is_empty(), list.as_object_mut()) {
+        fields.insert("apiVersion".to_owned(), json!("v1"));
+    }
+    Some(list)
 }
 
 #[cfg(test)]

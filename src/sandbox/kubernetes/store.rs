@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::managed_fields;
 use super::page::Page;
 use super::patch::{self, PatchError};
-use super::resource::{CONFIG_MAPS, Resource};
+use super::resource::{AUTOSCALERS, CONFIG_MAPS, Resource};
 
 /// What the API server hands out and nobody else may change.
 const OWN_METADATA: [&str; 7] = [
@@ -39,6 +39,9 @@ struct Stored {
     /// Changes of `spec.replicas` that came in as requests, oldest first.
     writes: Vec<(u32, u32)>,
 }
+
+/// Stands for a count that is not set while a `Scale` is patched.
+const UNSET: i64 = -1;
 
 /// Where an object is.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +124,10 @@ impl Store {
             );
             set(&mut metadata, "remainingItemCount", json!(left));
         }
-        let items: Vec<&Value> = matching.iter().map(|(_, stored)| &stored.object).collect();
+        let items: Vec<Value> = matching
+            .iter()
+            .map(|(_, stored)| listed(resource, &stored.object))
+            .collect();
         json!({
             "kind": format!("{}List", resource.kind),
             "apiVersion": resource.api_version(),
@@ -154,7 +160,7 @@ impl Store {
         metadata.insert("uid".to_owned(), json!(super::super::random_id()));
         metadata.insert("creationTimestamp".to_owned(), json!(rfc3339(now)));
         metadata.insert("resourceVersion".to_owned(), json!(revision));
-        if object.get("spec").is_some() {
+        if counts_generations(place.resource) && object.get("spec").is_some() {
             metadata_mut(&mut object).insert("generation".to_owned(), json!(1));
         }
         controller::follow(place.resource, &mut object);
@@ -211,8 +217,23 @@ impl Store {
     ) -> Result<Value, Failure> {
         let object = self.get(place)?;
         let view = controller::scale_view(place.resource, object);
-        let patched = apply(place.resource, &view, change)?;
-        let (before, after) = (replicas(object), patched_replicas(place, &patched)?);
+        let patched = match replicas(object) {
+            Some(_) => apply(place.resource, &view, change)?,
+            None => {
+                // What the server patches where there is no number: a mark, which no test for zero or null fits.
+                let mut marked = view.clone();
+                set(&mut marked, "spec", json!({"replicas": UNSET}));
+                apply(place.resource, &marked, change)?
+            }
+        };
+        let before = replicas(object);
+        let still_unset =
+            before.is_none() && patched.pointer("/spec/replicas") == Some(&json!(UNSET));
+        let after = if still_unset {
+            None
+        } else {
+            patched_replicas(place, &patched)?
+        };
         let after = match (before, after) {
             (_, Some(after)) => after,
             // Left out, the number is zero: that is how Go reads it.
@@ -348,9 +369,7 @@ fn apply(resource: &Resource, current: &Value, change: Change<'_>) -> Result<Val
             PatchError::Malformed => Failure::bad_request("error decoding patch"),
             PatchError::DoesNotApply => Failure::patch_refused(),
         }),
-        Change::StrategicMergePatch(_) if resource.custom => Err(Failure::media_type(
-            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-        )),
+        Change::StrategicMergePatch(_) if resource.custom => Err(Failure::patch_type(resource)),
         Change::MergePatch(body) | Change::StrategicMergePatch(body) => {
             let mut patched = current.clone();
             patch::merge_patch(&mut patched, &parse(body)?);
@@ -366,18 +385,19 @@ fn patched_replicas(place: Place<'_>, patched: &Value) -> Result<Option<u32>, Fa
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,
     };
+    let not_int32 = |value: &Value| {
+        Failure::of_another_type(patched, &go_name(value), "ScaleSpec.spec.replicas", "int32")
+    };
     let Some(number) = value.as_i64() else {
-        return Err(Failure::bad_request(
-            "json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32",
-        ));
+        return Err(not_int32(value));
     };
     // Kubernetes counts replicas in a signed number of 32 bits.
-    if let Ok(Ok(replicas)) = i32::try_from(number).map(u32::try_from) {
-        return Ok(Some(replicas));
-    }
-    let cause =
-        format!("spec.replicas: Invalid value: {number}: must be greater than or equal to 0");
-    Err(Failure::invalid(place.resource, place.name, &cause))
+    let Ok(count) = i32::try_from(number) else {
+        return Err(not_int32(value));
+    };
+    u32::try_from(count)
+        .map(Some)
+        .map_err(|_| Failure::negative(place.resource, place.name, number))
 }
 
 fn check_version(place: Place<'_>, current: &Value, patched: &Value) -> Result<(), Failure> {
@@ -417,26 +437,76 @@ fn keep_own_fields(place: Place<'_>, current: &Value, patched: &mut Value) {
     }
 }
 
-/// An empty `data` is dropped, as the API server does on the way through its Go types.
+/// An empty `data` is dropped and null becomes an empty text, as on the way through the API server's Go types.
 fn normalise(place: Place<'_>, object: &mut Value) -> Result<(), Failure> {
     if place.resource != &CONFIG_MAPS {
         return Ok(());
     }
-    let Some(data) = object.get("data") else {
+    let given = object.clone();
+    let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("data");
+        }
         return Ok(());
     };
-    let entries = data.as_object();
-    if entries.is_some_and(|entries| entries.values().any(|value| !value.is_string())) {
-        return Err(Failure::bad_request(
-            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal into Go struct field ConfigMap.data of type string",
-        ));
+    for (key, value) in data.iter_mut() {
+        match value {
+            Value::String(_) => {}
+            Value::Null => *value = json!(""),
+            other => {
+                let name = go_name(other);
+                let name = name.split(' ').next().unwrap_or_default();
+                return Err(Failure::of_another_type(
+                    &given,
+                    name,
+                    "ConfigMap.data",
+                    "string",
+                ));
+            }
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !key.chars().all(allowed) {
+            let cause = format!(
+                "data[{key}]: Invalid value: \"{key}\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+            );
+            return Err(Failure::invalid("", "ConfigMap", place.name, &cause));
+        }
     }
-    if entries.is_none_or(Map::is_empty)
+    if data.is_empty()
         && let Some(fields) = object.as_object_mut()
     {
         fields.remove("data");
     }
     Ok(())
+}
+
+/// What Go's decoder calls a value that does not fit.
+fn go_name(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "bool".to_owned(),
+        Value::Number(number) => format!("number {number}"),
+        Value::String(_) => "string".to_owned(),
+        Value::Array(_) => "array".to_owned(),
+        Value::Object(_) => "object".to_owned(),
+    }
+}
+
+/// An object as a list has it: a list of a built-in kind says the kind once, for all.
+fn listed(resource: &Resource, object: &Value) -> Value {
+    let mut object = object.clone();
+    if !resource.custom
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    object
+}
+
+/// An autoscaler has a `spec`, but the server does not number its versions.
+fn counts_generations(resource: &Resource) -> bool {
+    resource != &AUTOSCALERS
 }
 
 #[cfg(test)]

@@ -348,12 +348,22 @@ async fn install_definitions(admin: &Client, assets: &Assets) {
         paths.push(path);
     }
     for path in paths {
+        // For a moment after it is established, a list is answered with 429.
         let established = async || {
             let object = admin.get(&path).await.good();
             let conditions = object["status"]["conditions"].as_array().cloned();
-            conditions.unwrap_or_default().iter().any(|condition| {
+            let is_established = conditions.unwrap_or_default().iter().any(|condition| {
                 condition["type"] == "Established" && condition["status"] == "True"
-            })
+            });
+            let spec = &object["spec"];
+            let text = |value: &Json| value.as_str().unwrap().to_owned();
+            let [group, version, plural] = [
+                text(&spec["group"]),
+                text(&spec["versions"][0]["name"]),
+                text(&spec["names"]["plural"]),
+            ];
+            let list = format!("/apis/{group}/{version}/{plural}?limit=1");
+            is_established && admin.get(&list).await.status == 200
         };
         super::lab::eventually(&path, established).await;
     }

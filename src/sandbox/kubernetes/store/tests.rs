@@ -159,7 +159,7 @@ fn numbers_must_be_counts() {
         |store: &mut Store, replicas: Value| merge(store, &json!({"spec": {"replicas": replicas}}));
     refused(write(&mut store, json!(-1)), 422, "Invalid");
     refused(write(&mut store, json!(3_000_000_000_u32)), 422, "Invalid");
-    refused(write(&mut store, json!("3")), 400, "BadRequest");
+    refused(write(&mut store, json!("3")), 422, "Invalid");
     // The same value again is no write.
     let before = store.get(WORKER).unwrap().clone();
     write(&mut store, json!(2)).unwrap();
@@ -220,7 +220,7 @@ fn a_key_is_compared_and_swapped() {
     let fields = &answer["metadata"]["managedFields"][0]["fieldsV1"];
     assert_eq!(fields, &json!({"f:data": {"f:rollout.worker": {}}}));
     let numbers = json!([{"op": "add", "path": "/data/n", "value": 1}]);
-    refused(json_patch(&mut store, STATE, &numbers), 400, "BadRequest");
+    refused(json_patch(&mut store, STATE, &numbers), 422, "Invalid");
 }
 
 #[test]
