@@ -36,6 +36,15 @@ impl Lab {
 
     /// The same with another Role.
     pub(super) async fn with_role(world: &'static World, role: &str) -> Self {
+        Self::furnished(world, role, &rollout("worker", Some(2))).await
+    }
+
+    /// The same with another Rollout.
+    pub(super) async fn with_rollout(world: &'static World, rollout: &Json) -> Self {
+        Self::furnished(world, SHIPPED_ROLE, rollout).await
+    }
+
+    async fn furnished(world: &'static World, role: &str, rollout: &Json) -> Self {
         let sandbox = crate::support::bare(SandboxOptions::default()).await;
         describe(&sandbox, world.address());
         sandbox.queues().set_counts("orders", 60, 3, 0);
@@ -50,8 +59,7 @@ impl Lab {
             keys,
         };
         lab.apply_shipped(role).await;
-        let rollout = rollout("worker", Some(2));
-        lab.admin.post(&lab.rollouts(""), &rollout).await.good();
+        lab.admin.post(&lab.rollouts(""), rollout).await.good();
         lab
     }
 
@@ -114,6 +122,14 @@ impl Lab {
         Some(serde_json::from_str(text).unwrap())
     }
 
+    /// Puts a memory of `worker` into the `ConfigMap` as an earlier invocation would have left it.
+    pub(super) async fn remember(&self, state: &str) {
+        let patch = json!({"data": {"rollout.worker": state}});
+        let path = self.memory_path();
+        let answer = self.admin.patch(&path, super::client::MERGE_PATCH, &patch);
+        answer.await.good();
+    }
+
     /// The manifest of `worker` in this namespace.
     pub(super) fn manifest(&self) -> String {
         WORKER.replace(
@@ -132,6 +148,16 @@ impl Lab {
         keys: &SessionKeys,
         environment: &[(&str, &str)],
     ) -> Function {
+        self.function_with(keys, environment, &self.manifest())
+            .await
+    }
+
+    pub(super) async fn function_with(
+        &self,
+        keys: &SessionKeys,
+        environment: &[(&str, &str)],
+        manifest: &str,
+    ) -> Function {
         let mut all = vec![
             ("AWS_ACCESS_KEY_ID", keys.access_key.as_str()),
             ("AWS_SECRET_ACCESS_KEY", keys.secret.as_str()),
@@ -139,7 +165,7 @@ impl Lab {
             ("OUTRIGGER_CLUSTERS", CLUSTER),
         ];
         all.extend(environment);
-        Function::start(&self.sandbox, &self.manifest(), &all).await
+        Function::start(&self.sandbox, manifest, &all).await
     }
 
     /// The requests of the function that the API server saw: verb, resource, status.
