@@ -5,6 +5,7 @@
 //! pass. They are started once per run and end with it, however it ends.
 
 mod access;
+mod adapters;
 mod assets;
 mod client;
 mod contract;

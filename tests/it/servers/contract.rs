@@ -92,7 +92,7 @@ impl Pair {
     }
 }
 
-fn admin_of(sandbox: &outrigger::sandbox::Sandbox) -> Client {
+pub(super) fn admin_of(sandbox: &outrigger::sandbox::Sandbox) -> Client {
     let kubeconfig = sandbox.kubeconfig();
     let token = kubeconfig
         .lines()
@@ -473,7 +473,7 @@ async fn a_memory_is_changed_under_conditions() {
     pair.assert_same();
 }
 
-fn workload(api_version: &str, kind: &str, replicas: u32) -> Json {
+pub(super) fn workload(api_version: &str, kind: &str, replicas: u32) -> Json {
     let labels = json!({"app": "crew"});
     let (selector, mut spec) = match kind {
         "ReplicationController" => (labels.clone(), json!({})),
