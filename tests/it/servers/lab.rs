@@ -233,15 +233,29 @@ pub(super) fn rollout(name: &str, replicas: Option<u32>) -> Json {
 
 /// Waits until a server says yes.
 pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    settled(what, async || {
+        if holds().await {
+            Ok(())
+        } else {
+            Err(String::new())
+        }
+    })
+    .await;
+}
+
+/// Waits until it is as wanted; says how it is instead where it never is.
+pub(super) async fn settled(what: &str, mut ask: impl AsyncFnMut() -> Result<(), String>) {
+    let mut last = String::new();
     let wait = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         loop {
             ticks.tick().await;
-            if holds().await {
-                return;
+            match ask().await {
+                Ok(()) => return,
+                Err(found) => last = found,
             }
         }
     };
     let waited = tokio::time::timeout(PATIENCE, wait).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+    waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}; found {last}"));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::MERGE_PATCH;
 use super::controller::{NEVER_READY, controlled_world, looked_after};
-use super::lab::{Lab, eventually, rollout};
+use super::lab::{Lab, eventually, rollout, settled};
 use super::world::World;
 
 /// A Rollout `worker` with this strategy, once the controller says that it is healthy.
@@ -20,11 +20,30 @@ async fn healthy(world: &'static World, replicas: u32, strategy: Json) -> Lab {
 
 /// Waits until the controller has seen the newest spec and this is the phase.
 async fn wait_for_phase(lab: &Lab, phase: &str) {
-    eventually(&format!("{}: {phase}", lab.namespace), async || {
+    settled(&format!("{}: {phase}", lab.namespace), async || {
         let worker = lab.worker().await;
         let generation = worker["metadata"]["generation"].to_string();
         let status = &worker["status"];
-        status["observedGeneration"] == generation.as_str() && status["phase"] == phase
+        if status["observedGeneration"] == generation.as_str() && status["phase"] == phase {
+            return Ok(());
+        }
+        Err(format!("generation {generation}, {status}"))
+    })
+    .await;
+}
+
+/// Waits until the controller has written nothing for a second. It keeps what it wrote last as what it read, and so does not
+/// see what somebody else writes within those milliseconds, before the next event.
+async fn wait_until_quiet(lab: &Lab) {
+    let (mut version, mut times) = (Json::Null, 0);
+    settled(&format!("{}: quiet", lab.namespace), async || {
+        let now = lab.worker().await["metadata"]["resourceVersion"].clone();
+        times = if now == version { times + 1 } else { 0 };
+        version = now;
+        if times == 20 {
+            return Ok(());
+        }
+        Err(format!("version {version}"))
     })
     .await;
 }
@@ -55,7 +74,14 @@ async fn wait_for_sets(lab: &Lab, wanted: &[(&str, u64)]) {
         .map(|(image, count)| ((*image).to_owned(), *count))
         .collect();
     let what = format!("{}: {wanted:?}", lab.namespace);
-    eventually(&what, async || sets(lab).await == wanted).await;
+    settled(&what, async || {
+        let found = sets(lab).await;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(format!("{found:?}, {}", lab.worker().await["status"]))
+    })
+    .await;
 }
 
 async fn change(lab: &Lab, patch: Json) {
@@ -268,6 +294,7 @@ async fn an_aborted_update_says_so() {
     let lab = healthy(world, 4, json!({"canary": {"steps": steps}})).await;
     update(&lab, "worker:2").await;
     wait_for_phase(&lab, "Paused").await;
+    wait_until_quiet(&lab).await;
     // What `kubectl argo rollouts abort` does.
     let path = lab.rollouts("worker/status");
     let abort = json!({"status": {"abort": true}});
