@@ -4,6 +4,12 @@
 //! They are found through `KUBEBUILDER_ASSETS`, the convention of the Kubernetes world; without it these tests say so and
 //! pass. They are started once per run and end with it, however it ends.
 
+#![allow(
+    clippy::similar_names,
+    clippy::needless_pass_by_value,
+    reason = "a patch goes to a path, and `json!` makes values"
+)]
+
 mod access;
 mod adapters;
 mod assets;

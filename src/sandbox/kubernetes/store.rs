@@ -217,15 +217,12 @@ impl Store {
     ) -> Result<Value, Failure> {
         let object = self.get(place)?;
         let view = controller::scale_view(place.resource, object);
-        let patched = match replicas(object) {
-            Some(_) => apply(place.resource, &view, change)?,
-            None => {
-                // What the server patches where there is no number: a mark, which no test for zero or null fits.
-                let mut marked = view.clone();
-                set(&mut marked, "spec", json!({"replicas": UNSET}));
-                apply(place.resource, &marked, change)?
-            }
-        };
+        let mut patched = view.clone();
+        if replicas(object).is_none() {
+            // What the server patches where there is no number: a mark, which no test for zero or null fits.
+            set(&mut patched, "spec", json!({"replicas": UNSET}));
+        }
+        let patched = apply(place.resource, &patched, change)?;
         let before = replicas(object);
         let still_unset =
             before.is_none() && patched.pointer("/spec/replicas") == Some(&json!(UNSET));

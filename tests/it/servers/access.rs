@@ -1,4 +1,4 @@
-//! The whole way in: DescribeCluster, a token, the authenticator, STS, RBAC, and a count that changed.
+//! The whole way in: `DescribeCluster`, a token, the authenticator, STS, RBAC, and a count that changed.
 
 use std::time::Duration;
 
@@ -142,6 +142,10 @@ async fn a_session_that_sts_does_not_know_is_a_401() {
 
 /// A fresh token of a session.
 pub(super) fn bearer(keys: &SessionKeys) -> String {
+    token(keys, REGION, Duration::ZERO)
+}
+
+fn token(keys: &SessionKeys, region: &str, age: Duration) -> String {
     let SessionKeys {
         access_key,
         secret,
@@ -149,8 +153,8 @@ pub(super) fn bearer(keys: &SessionKeys) -> String {
         ..
     } = keys.clone();
     let credentials = Credentials::new(access_key, secret, Some(token), None, "test");
-    let now = outrigger::clock::wall_now();
-    let token = mint(&credentials, REGION, CLUSTER, now).unwrap();
+    let minted = outrigger::clock::wall_now() - age;
+    let token = mint(&credentials, region, CLUSTER, minted).unwrap();
     token.expose().to_owned()
 }
 
@@ -163,46 +167,46 @@ async fn status_of(world: &World, lab: &Lab, token: &str) -> u16 {
         .status
 }
 
-/// The same tokens, to the authenticator of EKS and to ours: whoever lets one in must be right.
-#[tokio::test]
-async fn the_sandbox_checks_a_token_as_the_authenticator_does() {
-    let Some(world) = world() else { return };
-    let lab = Lab::new(world).await;
-    let SessionKeys {
-        access_key,
-        secret,
-        token,
-        ..
-    } = lab.keys.clone();
-    let credentials = Credentials::new(access_key, secret, Some(token), None, "test");
-    let now = outrigger::clock::wall_now();
-    let token = |cluster: &str, region: &str, age: Duration| {
-        let token = mint(&credentials, region, cluster, now - age).unwrap();
-        token.expose().to_owned()
-    };
-    let url = |change: &dyn Fn(&str) -> String| {
-        let good = token(CLUSTER, REGION, Duration::ZERO);
-        let decoded = decode(good.strip_prefix("k8s-aws-v1.").unwrap());
-        format!("k8s-aws-v1.{}", encode(&change(&decoded)))
-    };
-    let good = token(CLUSTER, REGION, Duration::ZERO);
-    for (what, token, lets_in) in [
+/// What is changed in the URL of a good token, and what that makes of it.
+const WRONG_URLS: [(&str, &str, &str); 15] = [
+    ("http", "https://", "http://"),
+    ("with a port", ".com/", ".com:443/"),
+    ("of another host", "amazonaws.com/", "example.com/"),
+    (
+        "of another partition",
+        "amazonaws.com/",
+        "amazonaws.com.cn/",
+    ),
+    ("of another path", ".com/?", ".com/a?"),
+    ("without a path", ".com/?", ".com?"),
+    ("of another action", "GetCallerIdentity", "AssumeRole"),
+    ("with more parameters", "?", "?Foo=bar&"),
+    (
+        "with one parameter twice",
+        "?",
+        "?action=GetCallerIdentity&",
+    ),
+    ("with a semicolon", "?", "?;"),
+    ("with a bad escape", "?", "?%gh"),
+    ("good for long", "Expires=60", "Expires=901"),
+    ("good for less than nothing", "Expires=60", "Expires=-1"),
+    ("good for no number", "Expires=60", "Expires=abc"),
+    ("without the cluster's header", "%3Bx-k8s-aws-id", ""),
+];
+
+/// Tokens, right and wrong, and whether they let somebody in.
+fn tokens(keys: &SessionKeys) -> Vec<(&'static str, String, bool)> {
+    let minutes_old = |age| token(keys, REGION, Duration::from_mins(age));
+    let good = minutes_old(0);
+    let mut tokens = vec![
         ("fresh", good.clone(), true),
         (
             "of another region",
-            token(CLUSTER, "eu-west-1", Duration::ZERO),
+            token(keys, "eu-west-1", Duration::ZERO),
             true,
         ),
-        (
-            "14 minutes old",
-            token(CLUSTER, REGION, Duration::from_mins(14)),
-            true,
-        ),
-        (
-            "16 minutes old",
-            token(CLUSTER, REGION, Duration::from_mins(16)),
-            false,
-        ),
+        ("14 minutes old", minutes_old(14), true),
+        ("16 minutes old", minutes_old(16), false),
         (
             "of another version",
             good.replace("aws-v1", "aws-v2"),
@@ -210,70 +214,23 @@ async fn the_sandbox_checks_a_token_as_the_authenticator_does() {
         ),
         ("padded", format!("{good}="), false),
         ("too large", format!("{good}{}", "A".repeat(4096)), false),
-        ("no URL", "k8s-aws-v1.bm9uZQ".to_owned(), false),
-        (
-            "http",
-            url(&|url| url.replace("https://", "http://")),
-            false,
-        ),
-        (
-            "with a port",
-            url(&|url| url.replace(".com/", ".com:443/")),
-            false,
-        ),
-        (
-            "of another host",
-            url(&|url| url.replace("amazonaws.com/", "example.com/")),
-            false,
-        ),
-        (
-            "of another partition",
-            url(&|url| url.replace("amazonaws.com/", "amazonaws.com.cn/")),
-            false,
-        ),
-        (
-            "of another path",
-            url(&|url| url.replace(".com/?", ".com/a?")),
-            false,
-        ),
-        (
-            "without a path",
-            url(&|url| url.replace(".com/?", ".com?")),
-            false,
-        ),
-        (
-            "of another action",
-            url(&|url| url.replace("GetCallerIdentity", "AssumeRole")),
-            false,
-        ),
-        (
-            "with more parameters",
-            url(&|url| format!("{url}&Foo=bar")),
-            false,
-        ),
-        (
-            "with one parameter twice",
-            url(&|url| format!("{url}&action=GetCallerIdentity")),
-            false,
-        ),
-        ("with a semicolon", url(&|url| format!("{url};")), false),
-        ("with a bad escape", url(&|url| format!("{url}%gh")), false),
-        (
-            "good for long",
-            url(&|url| url.replace("Expires=60", "Expires=901")),
-            false,
-        ),
-        (
-            "good for no number",
-            url(&|url| url.replace("Expires=60", "Expires=abc")),
-            false,
-        ),
-        (
-            "without the cluster's header",
-            url(&|url| url.replace("%3Bx-k8s-aws-id", "")),
-            false,
-        ),
-    ] {
+        ("with no URL", "k8s-aws-v1.bm9uZQ".to_owned(), false),
+    ];
+    let url = decode(good.strip_prefix("k8s-aws-v1.").unwrap());
+    for (what, from, to) in WRONG_URLS {
+        assert!(url.contains(from), "{what}: {url}");
+        let token = format!("k8s-aws-v1.{}", encode(&url.replacen(from, to, 1)));
+        tokens.push((what, token, false));
+    }
+    tokens
+}
+
+/// The same tokens, to the authenticator of EKS and to ours: whoever lets one in must be right.
+#[tokio::test]
+async fn the_sandbox_checks_a_token_as_the_authenticator_does() {
+    let Some(world) = world() else { return };
+    let lab = Lab::new(world).await;
+    for (what, token, lets_in) in tokens(&lab.keys) {
         let status = status_of(world, &lab, &token).await;
         let expected = if lets_in { 200 } else { 401 };
         assert_eq!(
@@ -282,7 +239,7 @@ async fn the_sandbox_checks_a_token_as_the_authenticator_does() {
             "a token {what}: {:?}",
             world.gateway.said(&lab.keys.access_key)
         );
-        let ours = authenticator::check(&token, REGION, now);
+        let ours = authenticator::check(&token, REGION, outrigger::clock::wall_now());
         assert_eq!(ours.is_ok(), lets_in, "ours, a token {what}: {ours:?}");
     }
     assert_eq!(status_of(world, &lab, "").await, 403, "anonymous");

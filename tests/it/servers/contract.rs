@@ -475,12 +475,11 @@ async fn a_memory_is_changed_under_conditions() {
 
 pub(super) fn workload(api_version: &str, kind: &str, replicas: u32) -> Json {
     let labels = json!({"app": "crew"});
-    let (selector, mut spec) = match kind {
-        "ReplicationController" => (labels.clone(), json!({})),
-        "Worker" | "Fleet" | "Report" => (labels.clone(), json!({})),
-        _ => (json!({"matchLabels": labels}), json!({})),
+    let selector = match kind {
+        "ReplicationController" => labels.clone(),
+        _ => json!({"matchLabels": labels}),
     };
-    spec["replicas"] = json!(replicas);
+    let mut spec = json!({"replicas": replicas});
     if !matches!(kind, "Worker" | "Fleet" | "Report") {
         spec["selector"] = selector;
         let container = json!({"name": "worker", "image": "worker:1"});

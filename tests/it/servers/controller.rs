@@ -58,7 +58,7 @@ fn start(world: &'static World) {
     });
 }
 
-/// What the controller of ReplicaSets, the scheduler and every kubelet come to together: as many pods as asked for, at once.
+/// What the controller of `ReplicaSet`s, the scheduler and every kubelet come to together: as many pods as asked for, at once.
 async fn run_pods(admin: &Client) {
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
     loop {
@@ -77,7 +77,7 @@ async fn run_pods(admin: &Client) {
     }
 }
 
-/// The status that a ReplicaSet is to have, unless it has it.
+/// The status that a `ReplicaSet` is to have, unless it has it.
 fn pods_of(set: &Json) -> Option<(String, Json)> {
     let metadata = &set["metadata"];
     let pods = set["spec"]["replicas"].as_u64().unwrap_or(1);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to be ready; a cold disk and two busy cores are no failure.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The shell between us and a server. Its standard input closes when this process ends, in whatever way, a kill included:
 /// then the server is ended, and what it wrote is removed. It ends itself as soon as the server does, so that we see it.
