@@ -7,7 +7,9 @@ use aws_credential_types::Credentials;
 use outrigger::adapters::aws::Aws;
 use outrigger::adapters::kubernetes::Clusters;
 use outrigger::manifest::{WorkloadKind, WorkloadRef};
-use outrigger::ports::{Change, Memories as _, Namespace, Place, Scaler as _, Workloads as _};
+use outrigger::ports::{
+    Change, LiveMemories as _, Memories as _, Namespace, Place, Scaler as _, Workloads as _,
+};
 use outrigger::sandbox::{Sandbox, SandboxOptions, SessionKeys};
 use outrigger::settings::{Cluster, ClusterAddress};
 use serde_json::{Value as Json, json};

@@ -18,7 +18,7 @@ async fn healthy(world: &'static World, replicas: u32, strategy: Json) -> Lab {
     lab
 }
 
-/// Waits until the controller has seen the newest spec and this is the phase.
+/// Waits until the controller has seen the newest spec, this is the phase, and it has no more to write.
 async fn wait_for_phase(lab: &Lab, phase: &str) {
     settled(&format!("{}: {phase}", lab.namespace), async || {
         let worker = lab.worker().await;
@@ -30,17 +30,18 @@ async fn wait_for_phase(lab: &Lab, phase: &str) {
         Err(format!("generation {generation}, {status}"))
     })
     .await;
+    wait_until_quiet(lab).await;
 }
 
-/// Waits until the controller has written nothing for a second. It keeps what it wrote last as what it read, and so does not
-/// see what somebody else writes within those milliseconds, before the next event.
+/// Waits until the controller has written nothing for half a second. It keeps what it wrote last as what it read, and so does
+/// not see what somebody else wrote within those milliseconds, before the next event or its resync, every 15 minutes.
 async fn wait_until_quiet(lab: &Lab) {
     let (mut version, mut times) = (Json::Null, 0);
     settled(&format!("{}: quiet", lab.namespace), async || {
         let now = lab.worker().await["metadata"]["resourceVersion"].clone();
         times = if now == version { times + 1 } else { 0 };
         version = now;
-        if times == 20 {
+        if times == 10 {
             return Ok(());
         }
         Err(format!("version {version}"))
@@ -294,7 +295,6 @@ async fn an_aborted_update_says_so() {
     let lab = healthy(world, 4, json!({"canary": {"steps": steps}})).await;
     update(&lab, "worker:2").await;
     wait_for_phase(&lab, "Paused").await;
-    wait_until_quiet(&lab).await;
     // What `kubectl argo rollouts abort` does.
     let path = lab.rollouts("worker/status");
     let abort = json!({"status": {"abort": true}});
