@@ -171,6 +171,36 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
+    #[test]
+    fn as_many_events_are_kept_apart_as_there_is_room_for() {
+        let mut events = Vec::new();
+        for second in 0..=9_i64 {
+            let from = u32::try_from(second).unwrap();
+            let event = ScaleEvent {
+                at: at(second * second),
+                since: None,
+                from,
+                to: from + 1,
+            };
+            remember(&mut events, event, at(second * second));
+            let merged = events.iter().filter(|event| event.since.is_some()).count();
+            let expected = if second < 9 {
+                (from as usize + 1, 0)
+            } else {
+                (MAX_EVENTS, 1)
+            };
+            assert_eq!((events.len(), merged), expected);
+        }
+        // The two that lay closest together.
+        let first = ScaleEvent {
+            at: at(1),
+            since: Some(at(0)),
+            from: 0,
+            to: 2,
+        };
+        assert_eq!(events[0], first);
+    }
+
     proptest! {
         /// What is forgotten for lack of room never lets the count move further than the whole history would.
         #[test]
