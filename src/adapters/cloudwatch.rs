@@ -111,13 +111,14 @@ fn sdk_query(query: &MetricQuery, period_seconds: u32) -> MetricDataQuery {
     query.build()
 }
 
-/// The first value of the first series, which is the newest. An answer that says it is not whole is no answer, and one
-/// without results is not one of this service.
+/// The newest value of the first series, by its time and not by its place. An answer that says it is not whole is no answer, and
+/// one without results, or with values that have no time, is not one of this service.
 fn newest(metric: &Metric, answer: &GetMetricDataOutput) -> Result<Option<i64>, Fault> {
     let Some(results) = &answer.metric_data_results else {
         return Err(bad(metric, "an answer without results"));
     };
     let Some(MetricDataResult {
+        timestamps,
         values,
         status_code,
         ..
@@ -130,7 +131,14 @@ fn newest(metric: &Metric, answer: &GetMetricDataOutput) -> Result<Option<i64>, 
         let message = format!("{code}: the result is not whole");
         return Err(fault(metric, (code, message)));
     }
-    let Some(value) = values.as_ref().and_then(|values| values.first()) else {
+    let times = timestamps.as_deref().unwrap_or_default();
+    let values = values.as_deref().unwrap_or_default();
+    if times.len() != values.len() {
+        let message = format!("found {} values and {} times", values.len(), times.len());
+        return Err(bad(metric, &message));
+    }
+    let newest = times.iter().zip(values).max_by_key(|(time, _)| **time);
+    let Some((_, value)) = newest else {
         return Ok(None);
     };
     let found = thousandths::measured(*value);

@@ -184,8 +184,13 @@ async fn what_is_no_number_or_not_whole_is_a_failure() {
 async fn answers_that_are_none_are_failures() {
     let sandbox = sandbox().await;
     let cloudwatch = cloudwatch(&sandbox).await;
-    // JSON, an empty CBOR map, and a CBOR text.
-    for body in [&b"{\"MetricDataResults\":[]}"[..], b"\xa0", b"cabc"] {
+    // JSON, an empty CBOR map, a CBOR text, and a value without a time.
+    for body in [
+        &b"{\"MetricDataResults\":[]}"[..],
+        b"\xa0",
+        b"cabc",
+        b"\xa1\x71MetricDataResults\x81\xa1\x66Values\x81\xfb\x3f\xf0\0\0\0\0\0\0",
+    ] {
         let metric = Metric {
             endpoint: Some(stub::answering(body)),
             ..carts(&sandbox)
