@@ -1,7 +1,7 @@
 //! The deployed binary, started and invoked as Lambda does it.
 
 mod configuration;
-mod events;
+pub(crate) mod events;
 mod log;
 mod owners;
 mod passes;

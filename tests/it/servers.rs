@@ -1,5 +1,5 @@
 //! The adapters and the deployed binary against servers that we did not write: kube-apiserver and etcd, the authenticator of EKS,
-//! an STS, the controller of Argo Rollouts.
+//! the controller of Argo Rollouts, an AWS of somebody else's, `cargo lambda`.
 //!
 //! They are found through `KUBEBUILDER_ASSETS`, the convention of the Kubernetes world; without it these tests say so and
 //! pass. They are started once per run and end with it, however it ends.
@@ -13,6 +13,7 @@
 mod access;
 mod adapters;
 mod assets;
+mod aws;
 mod client;
 mod contract;
 mod controller;
@@ -20,8 +21,10 @@ mod daemon;
 mod faults;
 mod gateway;
 mod lab;
+mod lambda;
+mod ministack;
 mod pki;
 mod rights;
 mod rollouts;
-mod sts;
+mod watch;
 mod world;

@@ -9,7 +9,7 @@ use crate::support::function::Function;
 use crate::support::{WORKER, actions, assert_names, sandbox};
 
 /// What the function must do with a file of `events/`.
-enum Expected {
+pub(crate) enum Expected {
     /// The Rollout is scaled.
     Scaled,
     /// Nothing is read or written, and the note says so.
@@ -20,7 +20,7 @@ enum Expected {
     DryRun,
 }
 
-const EVENTS: [(&str, Expected); 18] = [
+pub(crate) const EVENTS: [(&str, Expected); 18] = [
     ("alarm-anomaly.json", Expected::Scaled),
     ("alarm-composite-suppressor.json", Expected::Scaled),
     ("alarm-composite.json", Expected::Scaled),
@@ -44,7 +44,7 @@ const EVENTS: [(&str, Expected); 18] = [
     ("sns-alarm.json", Expected::Scaled),
 ];
 
-const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+pub(crate) const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
 #[test]
 fn every_file_is_listed() {

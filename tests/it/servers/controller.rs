@@ -43,7 +43,7 @@ fn start(world: &'static World) {
     daemon.wait_until("ready", || {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], health));
         let request = "GET /healthz HTTP/1.0\r\nhost: localhost\r\n\r\n";
-        match super::sts::exchange(address, request.as_bytes()) {
+        match super::ministack::exchange(address, request.as_bytes()) {
             Ok((200, _)) => Ok(()),
             other => Err(format!("{other:?}")),
         }

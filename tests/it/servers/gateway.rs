@@ -1,5 +1,5 @@
 //! The way from the authenticator to STS: a proxy that ends the TLS of `https://sts.REGION.amazonaws.com` and asks
-//! [`super::sts`] instead.
+//! [`super::ministack`] instead.
 //!
 //! AWS answers in JSON where it is asked to, ministack in XML alone, so the answer is put into the form that AWS gives it:
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>. Nothing else is changed.
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
+use super::ministack::{element, exchange};
 use super::pki::Authority;
-use super::sts::{element, exchange};
 
 #[derive(Debug)]
 pub(super) struct Gateway {

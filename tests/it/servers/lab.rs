@@ -36,15 +36,28 @@ impl Lab {
 
     /// The same with another Role.
     pub(super) async fn with_role(world: &'static World, role: &str) -> Self {
-        Self::furnished(world, role, &rollout("worker", Some(2))).await
+        let namespace = new_namespace(&world.admin()).await;
+        Self::furnished(world, namespace, role, &rollout("worker", Some(2))).await
+    }
+
+    /// The same in the namespace `default`, which every cluster has: for one test alone.
+    pub(super) async fn in_default(world: &'static World) -> Self {
+        let namespace = "default".to_owned();
+        Self::furnished(world, namespace, SHIPPED_ROLE, &rollout("worker", Some(2))).await
     }
 
     /// The same with another Rollout.
     pub(super) async fn with_rollout(world: &'static World, rollout: &Json) -> Self {
-        Self::furnished(world, SHIPPED_ROLE, rollout).await
+        let namespace = new_namespace(&world.admin()).await;
+        Self::furnished(world, namespace, SHIPPED_ROLE, rollout).await
     }
 
-    async fn furnished(world: &'static World, role: &str, rollout: &Json) -> Self {
+    async fn furnished(
+        world: &'static World,
+        namespace: String,
+        role: &str,
+        rollout: &Json,
+    ) -> Self {
         let sandbox = crate::support::bare(SandboxOptions::default()).await;
         describe(&sandbox, world.address());
         sandbox.queues().set_counts("orders", 60, 3, 0);
@@ -54,8 +67,8 @@ impl Lab {
         let lab = Self {
             world,
             sandbox,
-            namespace: new_namespace(&admin).await,
             admin,
+            namespace,
             keys,
         };
         lab.apply_shipped(role).await;
@@ -120,6 +133,14 @@ impl Lab {
         let object = self.admin.get(&self.memory_path()).await.good();
         let text = object["data"]["rollout.worker"].as_str()?;
         Some(serde_json::from_str(text).unwrap())
+    }
+
+    /// Removes the key of `worker`, as if it had never been scaled.
+    pub(super) async fn forget(&self) {
+        let path = self.memory_path();
+        let patch = json!({"data": {"rollout.worker": null}});
+        let answer = self.admin.patch(&path, super::client::MERGE_PATCH, &patch);
+        answer.await.good();
     }
 
     /// Puts a memory of `worker` into the `ConfigMap` as an earlier invocation would have left it.

@@ -12,8 +12,8 @@ use super::assets::Assets;
 use super::client::Client;
 use super::daemon::{Daemon, free_ports};
 use super::gateway::Gateway;
+use super::ministack::{ACCOUNT, Ministack};
 use super::pki::{Authority, signing_key};
-use super::sts::{ACCOUNT, Sts};
 
 /// The name that the authenticator knows its cluster by.
 pub(super) const CLUSTER: &str = "demo";
@@ -52,7 +52,7 @@ pub(super) struct World {
     assets: Assets,
     root: PathBuf,
     address: ClusterAddress,
-    pub(super) sts: Sts,
+    pub(super) sts: Ministack,
     pub(super) gateway: Gateway,
     daemons: Mutex<Vec<Daemon>>,
 }
@@ -73,7 +73,7 @@ impl World {
     fn start(assets: Assets) -> Self {
         let root = std::env::temp_dir().join(format!("outrigger-servers-{}", std::process::id()));
         let authority = Arc::new(Authority::new());
-        let sts = Sts::start(&assets, &root);
+        let sts = Ministack::start(&assets, &root);
         for role in [ROLE, GUEST, STRANGER] {
             sts.create_role(role);
         }
