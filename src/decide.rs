@@ -8,16 +8,19 @@ mod contest;
 mod demand;
 mod explain;
 mod limit;
+mod memory;
+mod observation;
 mod owner;
 mod reason;
+mod rollout;
 mod window;
 
 use jiff::Timestamp;
 
-use crate::owners::Conflict;
 use crate::policy::{Mode, Policy, SelectPolicy};
 use crate::state::{ScaleEvent, State};
 
+pub use observation::{Observation, QueueDepth, Reading, Rollout, Stop, Workload};
 pub use reason::{Limit, Reason};
 
 use activity::Rest;
@@ -30,80 +33,6 @@ pub const MIN_EMPTY_SECONDS: u32 = 60;
 
 /// How long a scale event is remembered: the longest `periodSeconds` that Kubernetes allows.
 pub const EVENT_MEMORY_SECONDS: u32 = 1800;
-
-/// What was true when the pass looked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observation {
-    /// The workload.
-    pub workload: Workload,
-    /// One reading for each trigger of the policy, in its order.
-    pub readings: Vec<Reading>,
-    /// What people have stopped in the ConfigMap.
-    pub stop: Stop,
-    /// Who else owns the workload; empty when nothing was found or nobody looked.
-    pub conflicts: Vec<Conflict>,
-}
-
-/// The emergency stop of one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stop {
-    /// Nothing is changed.
-    pub all: bool,
-    /// Nothing is scaled in.
-    pub scale_in: bool,
-}
-
-/// The workload as its object says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Workload {
-    /// `spec.replicas`. Never the status, which on a Rollout counts canary pods as well.
-    pub replicas: u32,
-    /// The state of a Rollout; `None` for other kinds.
-    pub rollout: Option<Rollout>,
-}
-
-/// What of a Rollout's state limits scaling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rollout {
-    /// A canary with `spec.paused`, or paused by an inconclusive analysis: the controller would not act.
-    pub paused: bool,
-    /// The update was aborted.
-    pub aborted: bool,
-    /// An update is in flight.
-    pub updating: bool,
-    /// The update waits at a pause step.
-    pub pause_step: bool,
-    /// A Rollout at its first revision that takes over from a Deployment (`workloadRef` with `scaleDown: progressively`):
-    /// while its pods are not all ready, the controller brings the Deployment's back.
-    pub handover: bool,
-}
-
-/// What one trigger read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
-    /// The three counts of a queue.
-    Queue(QueueDepth),
-    /// The value of a metric, in thousandths; `None` when there is no data, which the trigger says what to make of.
-    Metric(Option<i64>),
-    /// Nothing: a cron trigger is computed from the time.
-    Cron,
-    /// No reading, and why. Never a zero.
-    Failed {
-        /// A short stable code, such as `AccessDenied`.
-        error: String,
-    },
-}
-
-/// Messages in a queue, as SQS estimates them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueueDepth {
-    /// Ready to be received.
-    pub visible: u64,
-    /// Received and not yet deleted.
-    pub in_flight: u64,
-    /// Not deliverable yet.
-    pub delayed: u64,
-}
 
 /// What to do and why. Acting on it leaves nothing to choose.
 #[must_use]
@@ -188,8 +117,8 @@ pub fn decide(
     let current = observation.workload.replicas;
     let mut warnings = Vec::new();
     let mut memory = match state {
-        Some(state) => clamped(state, now, &mut warnings),
-        None => begun(policy, current, now),
+        Some(state) => memory::clamped(state, now, &mut warnings),
+        None => memory::begun(policy, current, now),
     };
     let stop = observation.stop;
     let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
@@ -242,7 +171,7 @@ pub fn decide(
         contest::limit(&mut running, &memory, current, now);
         owner::limit(&mut running, conflicts, current);
         within_pause(&mut running, policy, stop, current);
-        rollout_gate(&mut running, policy, observation.workload.rollout, current);
+        rollout::gate(&mut running, policy, observation.workload.rollout, current);
         (demand, running)
     };
 
@@ -272,29 +201,6 @@ pub fn decide(
         leading: demand.leading.trigger(),
         state: memory,
     }
-}
-
-/// A memory that begins with the current count, which is held for a whole window: there was none, or it cannot be read.
-///
-/// Nobody knows what was before: a running workload counts as active until now, so that a lost memory costs a cooldown and
-/// not the replicas. A workload that was only just created has no past. Where the creation is not known, the longer one of
-/// the two cooldowns is waited for.
-fn begun(policy: &Policy, current: u32, now: Timestamp) -> State {
-    let mut memory = State::new(now);
-    let seed = Range {
-        out: current,
-        scale_in: current,
-    };
-    remember_wanted(&mut memory, policy, Some(seed), current, now);
-    let (cooldown, initial) = (policy.cooldown_seconds, policy.initial_cooldown_seconds);
-    let is_new = match policy.created {
-        Some(created) => !activity::is_over(created, cooldown.max(initial), now),
-        None => initial > cooldown,
-    };
-    if current > 0 && !is_new {
-        memory.last_active = Some(now);
-    }
-    memory
 }
 
 /// Rules 3 and 5: the counts that the readings ask for. Without a range nothing is asked for, and the count stays.
@@ -526,76 +432,6 @@ fn within_pause(running: &mut Running, policy: &Policy, stop: Stop, current: u32
     } else if policy.pause.scale_out && running.count > current {
         running.limit(current, Reason::PausedScaleOut, Limit::PausedScaleOut);
     }
-}
-
-/// Rule 9: what the state of a Rollout does not allow. Nothing runs after it.
-fn rollout_gate(running: &mut Running, policy: &Policy, rollout: Option<Rollout>, current: u32) {
-    let Some(Rollout {
-        paused,
-        aborted,
-        updating,
-        pause_step,
-        handover,
-    }) = rollout
-    else {
-        return;
-    };
-    if running.count == current {
-        return;
-    }
-    if paused {
-        running.limit(current, Reason::RolloutPaused, Limit::Rollout);
-    } else if aborted && running.count < current {
-        running.limit(current, Reason::RolloutAborted, Limit::Rollout);
-    } else if pause_step {
-        // Scaling works as usual at a pause step, but at zero the step could be passed with no pod ever started.
-        if running.count == 0 {
-            running.limit(
-                policy.bounds.active_min().min(current),
-                Reason::RolloutPauseStep,
-                Limit::Rollout,
-            );
-        }
-    } else if updating && running.count < current {
-        running.limit(current, Reason::RolloutUpdating, Limit::Rollout);
-    } else if handover && running.count < current {
-        // Each scale-out after a scale-in would start pods of the Deployment once more.
-        running.limit(current, Reason::RolloutHandover, Limit::Rollout);
-    }
-}
-
-/// The state with every time that lies in the future set to now: a clock was wrong when it was written.
-fn clamped(state: &State, now: Timestamp, warnings: &mut Vec<String>) -> State {
-    let mut state = state.clone();
-    let mut newest: Option<Timestamp> = None;
-    {
-        let mut clamp = |at: &mut Timestamp| {
-            if *at > now {
-                newest = Some(newest.map_or(*at, |known| known.max(*at)));
-                *at = now;
-            }
-        };
-        clamp(&mut state.first_seen);
-        state.last_active.iter_mut().for_each(&mut clamp);
-        state.empty_since.iter_mut().for_each(&mut clamp);
-        state
-            .in_window
-            .iter_mut()
-            .chain(&mut state.out_window)
-            .filter_map(|entry| entry.until.as_mut())
-            .for_each(&mut clamp);
-        state
-            .events
-            .iter_mut()
-            .chain(&mut state.pending)
-            .flat_map(|event| event.since.iter_mut().chain([&mut event.at]))
-            .for_each(&mut clamp);
-        state.foreign_writes.iter_mut().for_each(&mut clamp);
-    }
-    if let Some(newest) = newest {
-        warnings.push(format!("the state holds the time {newest}, which lies after {now}: read as now; check the clocks"));
-    }
-    state
 }
 
 #[cfg(test)]
