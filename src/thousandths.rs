@@ -38,6 +38,15 @@ pub struct Written {
 /// Reads `12`, `-0.5`, `.25` or `1e6`; `None` for anything else, also for what has no room in 64 bits.
 #[must_use]
 pub fn written(text: &str) -> Option<Written> {
+    let (thousandths, is_exact) = scaled(text, 3)?;
+    Some(Written {
+        thousandths,
+        is_exact,
+    })
+}
+
+/// The same number with its point moved to the right by some places, what is behind it cut off, and whether nothing was.
+pub(crate) fn scaled(text: &str, places: u32) -> Option<(i64, bool)> {
     let (number, exponent) = match text.split_once(['e', 'E']) {
         None => (text, 0),
         Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
@@ -52,22 +61,18 @@ pub fn written(text: &str) -> Option<Written> {
         return None;
     }
     let mut digits = whole.bytes().chain(fraction.bytes());
-    // How many of the digits stand before the end of the thousandths; a shorter number goes on with zeros.
-    let length = i64::try_from(whole.len()).ok()? + i64::from(exponent) + 3;
-    let mut thousandths: i64 = 0;
+    // How many of the digits stand before the point; a shorter number goes on with zeros.
+    let length = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(places);
+    let mut scaled: i64 = 0;
     for _ in 0..length.clamp(0, MAX_DIGITS) {
         let digit = i64::from(digits.next().unwrap_or(b'0') - b'0');
-        thousandths = thousandths.checked_mul(10)?.checked_add(digit)?;
+        scaled = scaled.checked_mul(10)?.checked_add(digit)?;
     }
     let is_cut = digits.any(|digit| digit != b'0');
-    if length > MAX_DIGITS && (is_cut || thousandths != 0) {
+    if length > MAX_DIGITS && (is_cut || scaled != 0) {
         return None;
     }
-    let thousandths = if negative { -thousandths } else { thousandths };
-    Some(Written {
-        thousandths,
-        is_exact: !is_cut,
-    })
+    Some((if negative { -scaled } else { scaled }, !is_cut))
 }
 
 /// More digits than this never fit, but for leading zeros, of which nobody writes so many.

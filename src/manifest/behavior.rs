@@ -6,6 +6,7 @@ use crate::policy::{
     Amount, DEFAULT_SCALE_IN_WINDOW_SECONDS, DEFAULT_TOLERANCE_BILLIONTHS, RatePolicy,
     ScalingRules, SelectPolicy,
 };
+use crate::thousandths;
 
 /// Both directions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,30 +194,27 @@ fn tolerance(node: &Node, path: &str, problems: &mut Problems) -> Option<u64> {
     found
 }
 
-/// Decimal digits with an optional fraction of at most 9 digits and an optional `m`, `u` or `n`.
+/// A number as Kubernetes writes quantities, with an exponent or one of its decimal suffixes.
+/// Finer than a billionth is rounded up, as a quantity is: never less tolerant than what was asked for.
 fn quantity_billionths(text: &str) -> Option<u64> {
-    let (number, shift) = match text.strip_suffix(['m', 'u', 'n']) {
-        Some(number) if text.ends_with('m') => (number, 3),
-        Some(number) if text.ends_with('u') => (number, 6),
-        Some(number) => (number, 9),
-        None => (text, 0),
+    const SUFFIXES: [(char, u32); 6] = [
+        ('n', 0),
+        ('u', 3),
+        ('m', 6),
+        ('k', 12),
+        ('M', 15),
+        ('G', 18),
+    ];
+    let suffix = { SUFFIXES.iter() }.find(|(suffix, _)| text.ends_with(*suffix));
+    let (number, places) = match suffix {
+        Some((suffix, places)) => (text.strip_suffix(*suffix)?, *places),
+        None => (text, 9),
     };
-    let number = number.strip_prefix('+').unwrap_or(number);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole)
-        || !digits(fraction)
-        || (whole.is_empty() && fraction.is_empty())
-        || whole.len() > 9
-    {
+    if number.starts_with('-') {
         return None;
     }
-    // Finer than a billionth is rounded up, as a quantity is: never less tolerant than what was asked for.
-    let scale = 9_usize.checked_sub(shift)?;
-    let kept: String = fraction.chars().take(scale).collect();
-    let rest = fraction.get(kept.len()..).unwrap_or_default();
-    let value: u64 = format!("{whole}{kept:0<scale$}").parse().ok()?;
-    Some(value + u64::from(rest.bytes().any(|byte| byte != b'0')))
+    let (billionths, is_exact) = thousandths::scaled(number, places)?;
+    Some(u64::try_from(billionths).ok()? + u64::from(!is_exact))
 }
 
 #[cfg(test)]
@@ -330,10 +328,19 @@ mod tests {
             ("999999999", Some(999_999_999_000_000_000)),
             ("", None),
             (".", None),
-            ("-1", None),
-            ("1e3", None),
-            ("1k", None),
+            ("5e-2", Some(50_000_000)),
+            ("1E1", Some(10_000_000_000)),
+            ("1k", Some(1_000_000_000_000)),
+            ("1M", Some(1_000_000_000_000_000)),
+            ("+0.1", Some(100_000_000)),
             ("9999999999", None),
+            ("1G", Some(1_000_000_000_000_000_000)),
+            ("10G", None),
+            ("-1", None),
+            ("-0.0000000001", None),
+            ("1Ki", None),
+            ("1 m", None),
+            ("1mm", None),
             ("m", None),
             ("1.2.3", None),
         ] {
