@@ -230,9 +230,9 @@ fn refuse_unknown_annotations(annotations: Option<&Node>, problems: &mut Problem
     }
 }
 
-/// KEDA: any text that is not a spelling of false sets the annotation.
+/// KEDA: any text that is not a spelling of false sets the annotation, and spaces are no part of one.
 fn is_set(node: &Node) -> bool {
-    go_bool(node.as_text().unwrap_or_default().trim()) != Some(false)
+    go_bool(node.as_text().unwrap_or_default()) != Some(false)
 }
 
 /// The object as a record carries it.

@@ -692,6 +692,8 @@ fn annotations_of_keda() {
     assert!(
         pause("autoscaling.keda.sh/paused: 'true'").all
             && pause("autoscaling.keda.sh/paused: yes").all
+            && pause("autoscaling.keda.sh/paused: ' false'").all
+            && pause("autoscaling.keda.sh/paused: ''").all
     );
     assert!(
         !pause("autoscaling.keda.sh/paused: 'false'").all

@@ -81,7 +81,7 @@ fn read_trigger(
         }
         names.push(name);
     }
-    if let Some(kind) = fields.take("metricType")
+    if let Some(kind) = given(&mut fields, "metricType")
         && kind.as_text().map(str::trim) != Some("AverageValue")
     {
         // `Value` divides by the number of ready pods, which is not to be had from outside.

@@ -342,4 +342,10 @@ fn other_triggers_are_refused_by_name() {
     let value = of_kind("aws-cloudwatch", CLOUDWATCH)
         .replace("    metadata:", "    metricType: Value\n    metadata:");
     assert!(error(&value).contains("metricType: found `Value`, allowed: AverageValue"));
+    // As in KEDA, an empty one is the default.
+    for empty in ["metricType: ''", "metricType: AverageValue", "metricType:"] {
+        let text = of_kind("aws-cloudwatch", CLOUDWATCH);
+        let text = text.replace("    metadata:", &format!("    {empty}\n    metadata:"));
+        assert_eq!(read_text(&text).targets.len(), 1, "{empty}");
+    }
 }
