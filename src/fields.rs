@@ -144,6 +144,13 @@ impl<'a> Fields<'a> {
         found.filter(|node| node.value != Value::Null)
     }
 
+    /// Whether a field is there and says `null`, for the few where that says something else than leaving it out.
+    #[must_use]
+    pub fn is_null(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(name, node)| name == key && node.value == Value::Null)
+    }
+
     /// The value of a field that must be there.
     pub fn require(
         &mut self,

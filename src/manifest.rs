@@ -24,6 +24,9 @@ pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
 
+/// Of KEDA's objects.
+pub(crate) const API_VERSION: &str = "keda.sh/v1alpha1";
+
 /// One workload to scale, by one ScaledObject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
@@ -439,7 +442,7 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
         Some("List") if version_text == "v1" => return Sorted::List,
         Some(
             "ScaledObjectList" | "TriggerAuthenticationList" | "ClusterTriggerAuthenticationList",
-        ) if version_text == "keda.sh/v1alpha1" => {
+        ) if version_text == API_VERSION => {
             return Sorted::List;
         }
         Some("ScaledObject") => Kind::ScaledObject,
@@ -452,11 +455,11 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
         }
     };
     match version_text {
-        "keda.sh/v1alpha1" => Sorted::Ours(kind),
+        API_VERSION => Sorted::Ours(kind),
         // Somebody else's object of the same kind.
         other if other.contains('/') && !other.starts_with("keda.") => Sorted::Other,
         _ => {
-            problems.found(version, "apiVersion", "keda.sh/v1alpha1");
+            problems.found(version, "apiVersion", API_VERSION);
             Sorted::Refused
         }
     }

@@ -11,8 +11,8 @@
 //! `{"kind":"ScaledObject","name":"worker","finalizer":0}` for one without an autoscaler that still carries KEDA's finalizer, at
 //! that place of its list; `{"error":"Forbidden"}` when nobody could tell.
 //!
-//! `readings[i]` belongs to `triggers[i]`: the counts of a queue; `{"valueMilli":1500}`, in thousandths, or `{"noData":true}` of a
-//! CloudWatch metric; `{}` for a cron trigger, which is computed from `now`; or `{"error":"…"}` for a reading that failed.
+//! `readings[i]` belongs to `triggers[i]`: the counts of a queue; `{"valueMilli":1500}`, in thousandths, or `{"noData":true}` (also
+//! written `{"valueMilli":null}`) of a CloudWatch metric; `{}` for a cron trigger, which is computed from `now`; or `{"error":"…"}` for a reading that failed.
 //!
 //! While somebody has stopped the target in the ConfigMap, there is also `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while
 //! it takes over from a Deployment, `"handover":true`.
@@ -27,9 +27,9 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::decide::{Decision, Observation, QueueDepth, Reading, Rollout, Stop, Workload, decide};
-use crate::document::{Node, parse_json};
+use crate::document::{Node, Value, parse_json};
 use crate::fields::{self, Fields, Problems};
-use crate::manifest::{Resolution, read_scaled_object};
+use crate::manifest::{self, Resolution, read_scaled_object};
 use crate::policy::{Policy, SqsTrigger, Trigger};
 use crate::state::State;
 
@@ -87,6 +87,9 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
     let now = fields.require("now", "a time such as 2026-11-23T00:00:00Z", problems);
     let now = now.and_then(|node| fields::timestamp(node, &fields.path("now"), problems));
     let object = fields.require("scaledObject", "a ScaledObject", problems);
+    if let Some(object) = object {
+        refuse_other_kinds(object, problems);
+    }
     let target = object
         .and_then(|object| read_scaled_object(object, "default", Resolution::Skip, problems).1);
     let workload = fields.require("workload", "a mapping with `replicas`", problems);
@@ -123,6 +126,19 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
             None => None,
         },
     })
+}
+
+/// What it is may be left out, but then it is nothing else.
+fn refuse_other_kinds(object: &Node, problems: &mut Problems) {
+    for (key, only) in [
+        ("apiVersion", manifest::API_VERSION),
+        ("kind", "ScaledObject"),
+    ] {
+        let found = object.get(key).filter(|node| node.value != Value::Null);
+        if let Some(found) = found.filter(|node| node.as_text() != Some(only)) {
+            problems.found(found, key, only);
+        }
+    }
 }
 
 fn read_workload(node: &Node, path: &str, problems: &mut Problems) -> Option<Workload> {
@@ -220,8 +236,12 @@ fn read_reading(
 }
 
 fn read_error(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Reading> {
-    let error = fields.read("error", problems, fields::text)?;
-    Some(Reading::Failed { error })
+    let node = fields.take("error")?;
+    let error = fields::text(node, &fields.path("error"), problems);
+    // What is wrong with it is told, and then nothing else is missing.
+    Some(Reading::Failed {
+        error: error.unwrap_or_default(),
+    })
 }
 
 fn read_depth(
@@ -255,8 +275,9 @@ fn read_depth(
 /// A value in thousandths, or no data, which must be said.
 fn read_metric(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Reading> {
     let no_data = fields.read("noData", problems, fields::boolean);
+    let no_data = no_data.unwrap_or_else(|| fields.is_null("valueMilli"));
     let path = fields.path("valueMilli");
-    match (fields.take("valueMilli"), no_data == Some(true)) {
+    match (fields.take("valueMilli"), no_data) {
         (Some(node), false) => {
             let value = fields::integer(node, &path, i64::MIN..=i64::MAX, problems)?;
             Some(Reading::Metric(Some(value)))
@@ -456,6 +477,57 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_null_is_no_data() {
+        let decide = |last: &str| {
+            let readings = format!(r#"[{{"error":"x"}},{{}},{last},{last}]"#);
+            Record::parse(all_kinds(&readings).as_bytes()).unwrap()
+        };
+        let null = decide(r#"{"valueMilli":null}"#);
+        assert_eq!(null, decide(r#"{"noData":true}"#));
+        assert_eq!(null, decide(r#"{"valueMilli":null,"noData":true}"#));
+        assert_eq!(null.observation.readings[2], Reading::Metric(None));
+    }
+
+    #[test]
+    fn only_a_scaled_object_is_decided_on() {
+        for (found, other, message) in [
+            (
+                r#""kind":"ScaledObject""#,
+                r#""kind":"ScaledJob""#,
+                "kind: found `ScaledJob`, allowed: ScaledObject",
+            ),
+            (
+                "keda.sh/v1alpha1",
+                "keda.sh/v2",
+                "apiVersion: found `keda.sh/v2`, allowed: keda.sh/v1alpha1",
+            ),
+        ] {
+            let problems = Record::parse(RECORD.replace(found, other).as_bytes()).unwrap_err();
+            assert_eq!(problems.list[0].to_string(), message);
+        }
+        let unsaid = RECORD.replace(
+            r#""apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject","#,
+            "",
+        );
+        assert_ne!(unsaid, RECORD);
+        assert_eq!(
+            Record::parse(unsaid.as_bytes()).unwrap().decide(),
+            Record::parse(RECORD.as_bytes()).unwrap().decide()
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_code_is_one_mistake() {
+        let readings = r#"[{"error":""},{},{"valueMilli":1},{"error":7}]"#;
+        let problems = Record::parse(all_kinds(readings).as_bytes()).unwrap_err();
+        let found: Vec<String> = problems.list.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            ["readings[0].error: found ``, allowed: text that is not empty"]
+        );
+    }
+
+    #[test]
     fn a_reading_of_another_kind_is_a_mistake() {
         for (readings, wanted) in [
             (
@@ -492,6 +564,10 @@ mod tests {
             ),
             (
                 r#"[{"error":"x"},{},{"valueMilli":1},null]"#,
+                "readings[3].valueMilli: missing",
+            ),
+            (
+                r#"[{"error":"x"},{},{"valueMilli":1},{"valueMilli":null,"noData":false}]"#,
                 "readings[3].valueMilli: missing",
             ),
         ] {

@@ -127,6 +127,17 @@ fn decide_tells_what_is_wrong_with_its_input() {
         assert!(errors.contains(wanted), "{input}: {errors}");
         assert!(errors.contains("\nhint: "), "{input}: {errors}");
     }
+    // A warning spoils nothing, so it is not told as a mistake.
+    let record = r#"{"v":1,"now":"2026-11-23T00:00:00Z","scaledObject":{"metadata":{"name":"worker"},"spec":{"scaleTargetRef":{"name":"worker"},
+        "triggers":[{"type":"aws-sqs-queue","metadata":{"queueURL":"orders","awsRegion":"eu-west-1"}}]}},"workload":{"replicas":2},"readings":[]}"#;
+    let (_, _, errors) = result(&["decide"], record);
+    assert_eq!(
+        errors.lines().take(2).collect::<Vec<_>>(),
+        [
+            "error: standard input is not a record of a decision:",
+            "  readings: found 0 readings, allowed: 1, one a trigger"
+        ]
+    );
     let (code, _, errors) = result(&["decide", "-f", "/no/such/file"], "");
     assert_eq!(code, 1);
     assert!(errors.contains("/no/such/file"), "{errors}");
