@@ -1,6 +1,6 @@
 //! The decision: how many replicas, and why. Pure: same inputs, same bytes.
 //!
-//! The rules run in the order of the functions called by [`decide`]; each takes and returns a running count.
+//! The rules run in the order of the functions called by `by_the_rules`; each takes and returns a running count.
 //! The reason of a [`Decision`] is the rule that set the final count, also when that count is the present one.
 
 mod activity;
@@ -17,6 +17,7 @@ mod window;
 
 use jiff::Timestamp;
 
+use crate::owners::Conflict;
 use crate::policy::{Mode, Policy, SelectPolicy};
 use crate::state::{ScaleEvent, State};
 
@@ -120,8 +121,7 @@ pub fn decide(
         Some(state) => memory::clamped(state, now, &mut warnings),
         None => memory::begun(policy, current, now),
     };
-    let stop = observation.stop;
-    let is_paused = stop.all || policy.pause.all || policy.pause.replicas.is_some();
+    let is_paused = observation.stop.all || policy.pause.all || policy.pause.replicas.is_some();
     warnings.extend(owner::warnings(policy, &observation.conflicts));
     // In shadow mode others are expected to scale: they are told, and stop nothing.
     let conflicts = match policy.mode {
@@ -138,41 +138,9 @@ pub fn decide(
     owner::remember(&mut memory, conflicts, is_paused);
 
     let (demand, running) = if is_owned || is_paused {
-        activity::forget(&mut memory);
-        remember_scale_in(&mut memory, policy, current, now);
-        memory.out_window.clear();
-        let demand = Demand::of(policy, &observation.readings, &memory, current, now);
-        let mut running = match policy.pause.replicas {
-            _ if is_owned => Running::new(current, Reason::OtherOwner),
-            _ if stop.all => Running::new(current, Reason::Stopped),
-            Some(count) => Running::new(count, Reason::PausedReplicas),
-            None => Running::new(current, Reason::Paused),
-        };
-        owner::limit(&mut running, conflicts, current);
-        (demand, running)
+        left_alone(policy, observation, conflicts, &mut memory, now)
     } else {
-        demand::count_failures(policy, &observation.readings, &mut memory);
-        let demand = Demand::of(policy, &observation.readings, &memory, current, now);
-        activity::remember(&mut memory, &demand, now);
-        let (mut running, mut range) = wanted(policy, &demand, current);
-        if was_owned {
-            // A window of no length holds nothing, here either.
-            let held = range
-                .as_mut()
-                .filter(|_| policy.scale_in.window_seconds > 0);
-            owner::keep(&mut memory, held, current);
-        }
-        let rest = activity::rest(policy, &demand, &memory, current, now);
-        stabilize(&mut running, range, policy, &memory, current, now);
-        limit_rate(&mut running, policy, &memory, current, now);
-        remember_wanted(&mut memory, policy, range, current, now);
-        to_rest(&mut running, policy, rest, &memory, current, now);
-        within_bounds(&mut running, policy, &demand, &memory, current);
-        contest::limit(&mut running, &memory, current, now);
-        owner::limit(&mut running, conflicts, current);
-        within_pause(&mut running, policy, stop, current);
-        rollout::gate(&mut running, policy, observation.workload.rollout, current);
-        (demand, running)
+        by_the_rules(policy, observation, conflicts, was_owned, &mut memory, now)
     };
 
     if running.count != current && policy.mode == Mode::Live {
@@ -201,6 +169,66 @@ pub fn decide(
         leading: demand.leading.trigger(),
         state: memory,
     }
+}
+
+/// Rules 1 and 2: somebody else has the say. What was wanted meanwhile nobody knows.
+fn left_alone(
+    policy: &Policy,
+    observation: &Observation,
+    conflicts: &[Conflict],
+    memory: &mut State,
+    now: Timestamp,
+) -> (Demand, Running) {
+    let current = observation.workload.replicas;
+    activity::forget(memory);
+    remember_scale_in(memory, policy, current, now);
+    memory.out_window.clear();
+    let demand = Demand::of(policy, &observation.readings, memory, current, now);
+    let mut running = match policy.pause.replicas {
+        _ if owner::is_owned(conflicts) => Running::new(current, Reason::OtherOwner),
+        _ if observation.stop.all => Running::new(current, Reason::Stopped),
+        Some(count) => Running::new(count, Reason::PausedReplicas),
+        None => Running::new(current, Reason::Paused),
+    };
+    owner::limit(&mut running, conflicts, current);
+    (demand, running)
+}
+
+/// The other rules, in their order.
+fn by_the_rules(
+    policy: &Policy,
+    observation: &Observation,
+    conflicts: &[Conflict],
+    was_owned: bool,
+    memory: &mut State,
+    now: Timestamp,
+) -> (Demand, Running) {
+    let Workload {
+        replicas: current,
+        rollout,
+    } = observation.workload;
+    demand::count_failures(policy, &observation.readings, memory);
+    let demand = Demand::of(policy, &observation.readings, memory, current, now);
+    activity::remember(memory, &demand, now);
+    let (mut running, mut range) = wanted(policy, &demand, current);
+    if was_owned {
+        // A window of no length holds nothing, here either.
+        let held = range
+            .as_mut()
+            .filter(|_| policy.scale_in.window_seconds > 0);
+        owner::keep(memory, held, current);
+    }
+    let rest = activity::rest(policy, &demand, memory, current, now);
+    stabilize(&mut running, range, policy, memory, current, now);
+    limit_rate(&mut running, policy, memory, current, now);
+    remember_wanted(memory, policy, range, current, now);
+    to_rest(&mut running, policy, rest, memory, current, now);
+    within_bounds(&mut running, policy, &demand, memory, current);
+    contest::limit(&mut running, memory, current, now);
+    owner::limit(&mut running, conflicts, current);
+    within_pause(&mut running, policy, observation.stop, current);
+    rollout::gate(&mut running, policy, rollout, current);
+    (demand, running)
 }
 
 /// Rules 3 and 5: the counts that the readings ask for. Without a range nothing is asked for, and the count stays.
