@@ -27,9 +27,10 @@ pub(super) fn read_all(node: &Node, path: &str, problems: &mut Problems) -> Opti
 
 fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Conflict> {
     let mut fields = Fields::of(node, path, problems)?;
-    if let Some(error) = fields.read("error", problems, fields::text) {
+    if let Some(node) = fields.take("error") {
+        let error = fields::text(node, &fields.path("error"), problems);
         fields.finish(problems);
-        return Some(Conflict::Unknown { error });
+        return error.map(|error| Conflict::Unknown { error });
     }
     let kinds = [
         (AUTOSCALER, Kind::Autoscaler),
@@ -133,6 +134,13 @@ mod tests {
             assert_eq!(read(&format!("[{text}]")), Ok(vec![conflict]));
         }
         assert_eq!(read("[]"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_error_without_a_code_is_one_mistake() {
+        let told = ["conflicts[0].error: found ``, allowed: text that is not empty"];
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(read(r#"[{"error":""}]"#), Err(told));
     }
 
     #[test]

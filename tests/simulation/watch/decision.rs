@@ -12,7 +12,7 @@ use outrigger::record::{Record, decision_json, record_json};
 use outrigger::state::State;
 use serde_json::json;
 
-use super::{Checked, Reply, ensure, naive};
+use super::{Change, Checked, Reply, ensure, naive};
 use crate::life::Frame;
 use crate::rules::WORKLOADS;
 use crate::servers::{Told, queue_of};
@@ -192,6 +192,7 @@ impl<'a> Expected<'a> {
             .or_else(|| self.scales_in_on_an_error())
             .or_else(|| self.ignores_the_rollout())
             .or_else(|| self.is_not_asked_for())
+            .or_else(|| self.goes_past_the_rate())
             .or_else(|| self.is_not_final(frame))
             .or_else(|| self.wants_fewer_for_more(frame));
         let what = || format!("{}\n{self:?}", self.decision.explanation);
@@ -293,6 +294,28 @@ impl<'a> Expected<'a> {
             }
         };
         past.then_some("past what is asked for")
+    }
+
+    /// No step is larger than the policies allow after the changes that are remembered, on the way to zero or idle as well.
+    /// Whether those are all that were made is asked of the whole life, where disturbances excuse much.
+    fn goes_past_the_rate(&self) -> Option<&'static str> {
+        let corrects = matches!(
+            self.decision.reason,
+            Reason::AboveMax | Reason::BelowMin | Reason::PausedReplicas
+        );
+        let events = self.decision.state.events.iter();
+        let changes: Vec<Change> = events
+            .map(|event| Change {
+                at: event.at,
+                from: event.from,
+                to: event.to,
+            })
+            .collect();
+        let is_past = self.decision.is_scale()
+            && !corrects
+            && naive::past_the_rate(&self.target.policy, &changes, &self.decision, self.now)
+                .is_some();
+        is_past.then_some("past the rate")
     }
 
     /// Deciding again on the applied result changes nothing, but for a count of failures on its way to the fallback.
