@@ -201,6 +201,41 @@ mod tests {
         assert_eq!(events[0], first);
     }
 
+    #[test]
+    fn only_events_of_one_direction_become_one() {
+        let event = |second, from, to| ScaleEvent {
+            at: at(second),
+            since: None,
+            from,
+            to,
+        };
+        // The least time, 20 s, lies between two scale-ins with a scale-out between them.
+        let all = [
+            event(0, 1, 5),
+            event(100, 5, 3),
+            event(200, 3, 9),
+            event(300, 9, 8),
+            event(400, 8, 10),
+            event(460, 10, 7),
+            event(470, 7, 12),
+            event(480, 12, 8),
+            event(700, 8, 20),
+            event(900, 20, 10),
+        ];
+        let mut events = Vec::new();
+        for event in all {
+            remember(&mut events, event, event.at);
+        }
+        let both = ScaleEvent {
+            since: Some(at(460)),
+            ..event(480, 15, 8)
+        };
+        let mut expected = all.to_vec();
+        expected.remove(5);
+        expected[6] = both;
+        assert_eq!(events, expected);
+    }
+
     proptest! {
         /// What is forgotten for lack of room never lets the count move further than the whole history would.
         #[test]
