@@ -321,10 +321,29 @@ fn between_min_and_idle_it_waits_for_the_policies_and_says_so() {
         &[Limit::ScaleInPolicies],
         sentence,
     );
+    // A step that ends there is on its way, and says what keeps it from more.
+    let decision = decide(
+        &policy,
+        &seen(5, &[visible(0)]),
+        Some(&inactive(5)),
+        at(1000),
+    );
+    assert_eq!(
+        (decision.to, decision.reason, decision.limited_by),
+        (3, Reason::ScaledToZero, vec![Limit::ScaleInPolicies])
+    );
     // Where nothing goes down at all, nothing is on its way to idle, and the minimum holds.
     policy.scale_in.select = Some(SelectPolicy::Disabled);
     let decision = decide(&policy, &seen(3, &[visible(0)]), Some(&state), at(1000));
     assert_eq!((decision.to, decision.reason), (5, Reason::BelowMin));
+    // At the minimum it is this that keeps it there.
+    let decision = decide(
+        &policy,
+        &seen(5, &[visible(0)]),
+        Some(&inactive(5)),
+        at(1000),
+    );
+    assert_eq!((decision.to, decision.reason), (5, Reason::ScaleInLimit));
 }
 
 #[test]
