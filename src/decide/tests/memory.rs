@@ -128,6 +128,14 @@ fn times_in_the_future_are_read_as_now_and_told() {
             "the state holds the time 2027-01-16T09:00:00Z, which lies after 2027-01-15T08:16:40Z: read as now; check the clocks"
         ]
     );
+    // Now is not the future.
+    let state = State {
+        last_active: Some(at(1000)),
+        ..inactive(1)
+    };
+    let observation = seen(1, &[visible(0)]);
+    let decision = decide(&policy(0, 16, None), &observation, Some(&state), at(1000));
+    assert_eq!(decision.warnings, [""; 0]);
 }
 
 #[test]
@@ -143,6 +151,7 @@ fn a_memory_that_is_lost_costs_a_whole_cooldown_unless_the_object_is_new() {
     };
     // The cooldown of the policy is 300 s.
     assert!(begun(None, 0), "nobody knows how old it is");
+    assert!(begun(None, 300), "neither is longer");
     assert!(!begun(None, 600), "it waits for the longer one");
     assert!(begun(Some(0), 0) && begun(Some(0), 600), "long past");
     assert!(!begun(Some(9_800), 0), "just created");
