@@ -16,12 +16,10 @@ const ROLE: &str = include_str!("../../infra/kubernetes/role.yaml");
 pub(crate) struct Right {
     pub(crate) group: String,
     pub(crate) resource: String,
-    pub(crate) verb: &'static str,
+    pub(crate) verb: String,
     /// Where a rule names names, one of them.
     pub(crate) name: Option<String>,
 }
-
-const VERBS: [&str; 4] = ["create", "get", "list", "patch"];
 
 /// The rights of the shipped Role.
 pub(crate) fn shipped() -> Vec<Right> {
@@ -46,14 +44,11 @@ pub(crate) fn rights(role: &str) -> Vec<Right> {
             for resource in texts(rule, "resources") {
                 for verb in texts(rule, "verbs") {
                     for name in &names {
-                        let verb = VERBS.into_iter().find(|known| *known == verb).unwrap();
-                        let (group, resource, name) =
-                            (group.clone(), resource.clone(), name.clone());
                         rights.push(Right {
-                            group,
-                            resource,
-                            verb,
-                            name,
+                            group: group.clone(),
+                            resource: resource.clone(),
+                            verb: verb.clone(),
+                            name: name.clone(),
                         });
                     }
                 }
@@ -122,7 +117,7 @@ fn needed(action: &str) -> Right {
     Right {
         group: group.to_owned(),
         resource,
-        verb,
+        verb: verb.to_owned(),
         name,
     }
 }

@@ -227,7 +227,7 @@ fn the_readme_has_a_row_for_each_folder() {
             .collect::<Vec<_>>();
         for Right { resource, verb, .. } in own.into_iter().filter(|_| !folder.contains("all")) {
             assert!(
-                row.contains(&format!("`{resource}`")) && row.contains(verb),
+                row.contains(&format!("`{resource}`")) && row.contains(&verb),
                 "{row}"
             );
         }
