@@ -21,6 +21,7 @@ mod controller;
 mod daemon;
 mod faults;
 mod gateway;
+mod gitops;
 mod keda;
 mod lab;
 mod lambda;
