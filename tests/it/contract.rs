@@ -16,15 +16,19 @@ const ROLE: &str = include_str!("../../infra/kubernetes/role.yaml");
 pub(crate) struct Right {
     pub(crate) group: String,
     pub(crate) resource: String,
-    pub(crate) verb: &'static str,
+    pub(crate) verb: String,
     /// Where a rule names names, one of them.
     pub(crate) name: Option<String>,
 }
 
-const VERBS: [&str; 3] = ["get", "list", "patch"];
-
+/// The rights of the shipped Role.
 pub(crate) fn shipped() -> Vec<Right> {
-    let documents = parse_yaml(ROLE.as_bytes());
+    rights(ROLE)
+}
+
+/// The rights of a Role or `ClusterRole`.
+pub(crate) fn rights(role: &str) -> Vec<Right> {
+    let documents = parse_yaml(role.as_bytes());
     let [document] = documents.as_slice() else {
         panic!("{documents:?}");
     };
@@ -40,14 +44,11 @@ pub(crate) fn shipped() -> Vec<Right> {
             for resource in texts(rule, "resources") {
                 for verb in texts(rule, "verbs") {
                     for name in &names {
-                        let verb = VERBS.into_iter().find(|known| *known == verb).unwrap();
-                        let (group, resource, name) =
-                            (group.clone(), resource.clone(), name.clone());
                         rights.push(Right {
-                            group,
-                            resource,
-                            verb,
-                            name,
+                            group: group.clone(),
+                            resource: resource.clone(),
+                            verb: verb.clone(),
+                            name: name.clone(),
                         });
                     }
                 }
@@ -108,6 +109,7 @@ fn needed(action: &str) -> Right {
     let verb = match (method, name) {
         ("GET", Some(_)) => "get",
         ("GET", None) => "list",
+        ("POST", None) => "create",
         ("PATCH", Some(_)) => "patch",
         _ => panic!("{action}"),
     };
@@ -115,7 +117,7 @@ fn needed(action: &str) -> Right {
     Right {
         group: group.to_owned(),
         resource,
-        verb,
+        verb: verb.to_owned(),
         name,
     }
 }

@@ -12,6 +12,7 @@
 
 mod access;
 mod adapters;
+mod applied;
 mod assets;
 mod aws;
 mod client;
@@ -20,11 +21,15 @@ mod controller;
 mod daemon;
 mod faults;
 mod gateway;
+mod gitops;
+mod keda;
 mod lab;
 mod lambda;
 mod ministack;
+mod moving;
 mod pki;
 mod rights;
 mod rollouts;
+mod shell;
 mod watch;
 mod world;

@@ -1,7 +1,7 @@
 //! Where the servers are.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The folder with the binaries of the servers.
 #[derive(Debug)]
@@ -58,15 +58,4 @@ pub(super) fn skip(why: &str) {
     let test = thread.name().unwrap_or("a test");
     let line = format!("skipped: {test}: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).ok();
-}
-
-/// The first program of this name on the PATH.
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what the machine has is known to the environment alone"
-    )]
-    let path = std::env::var_os("PATH")?;
-    let mut found = std::env::split_paths(&path).map(|folder| Path::join(&folder, name));
-    found.find(|program| program.is_file())
 }

@@ -52,12 +52,23 @@ impl Lab {
         Self::furnished(world, namespace, SHIPPED_ROLE, rollout).await
     }
 
+    /// A namespace with the shipped objects and no workload.
+    pub(super) async fn empty(world: &'static World, namespace: String) -> Self {
+        Self::with_rights(world, namespace, SHIPPED_ROLE).await
+    }
+
     async fn furnished(
         world: &'static World,
         namespace: String,
         role: &str,
         rollout: &Json,
     ) -> Self {
+        let lab = Self::with_rights(world, namespace, role).await;
+        lab.admin.post(&lab.rollouts(""), rollout).await.good();
+        lab
+    }
+
+    async fn with_rights(world: &'static World, namespace: String, role: &str) -> Self {
         let sandbox = crate::support::bare(SandboxOptions::default()).await;
         describe(&sandbox, world.address());
         sandbox.queues().set_counts("orders", 60, 3, 0);
@@ -72,7 +83,6 @@ impl Lab {
             keys,
         };
         lab.apply_shipped(role).await;
-        lab.admin.post(&lab.rollouts(""), rollout).await.good();
         lab
     }
 

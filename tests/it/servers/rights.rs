@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use outrigger::sandbox::runtime_api::Outcome;
 use serde_json::json;
 
-use super::assets::on_path;
-use super::lab::{Lab, eventually, new_namespace};
+use super::client::Client;
+use super::lab::{Lab, eventually};
 use super::world::{World, world};
 use crate::contract::{Right, role, shipped};
 use crate::support::assert_names;
@@ -22,12 +22,16 @@ fn manifest(rights: &[Right]) -> String {
 async fn lab(world: &'static World, rights: &[Right]) -> Lab {
     let lab = Lab::with_role(world, &manifest(rights)).await;
     for right in rights {
-        eventually("the Role is in force", || granted(&lab, right)).await;
+        eventually("the Role is in force", || {
+            granted(&lab.admin, &lab.namespace, right)
+        })
+        .await;
     }
     lab
 }
 
-async fn granted(lab: &Lab, right: &Right) -> bool {
+/// Whether a user of the group `outrigger` has a right in a namespace; an empty one is the whole cluster.
+pub(super) async fn granted(admin: &Client, namespace: &str, right: &Right) -> bool {
     let Right {
         group,
         resource,
@@ -38,9 +42,7 @@ async fn granted(lab: &Lab, right: &Right) -> bool {
     let attributes = json!({
         "group": group, "resource": resource, "subresource": subresource, "verb": verb, "name": name,
     });
-    lab.admin
-        .may("outrigger", &lab.namespace, &attributes)
-        .await
+    admin.may("outrigger", namespace, &attributes).await
 }
 
 /// Out, settled, steady, and back in after somebody else went too far: what failed, if something did.
@@ -74,9 +76,8 @@ async fn the_role_allows_exactly_the_calls_of_a_full_cycle() {
         .map(|(verb, resource, _)| (verb, resource))
         .collect();
     let rights = rights.into_iter();
-    let allowed: BTreeSet<(String, String)> = rights
-        .map(|right| (right.verb.to_owned(), right.resource))
-        .collect();
+    let allowed: BTreeSet<(String, String)> =
+        rights.map(|right| (right.verb, right.resource)).collect();
     assert_eq!(made, allowed);
 }
 
@@ -99,63 +100,5 @@ async fn no_right_can_be_left_out() {
             matches!(replicas, Some(2 | 7 | 20)),
             "{right:?}: {replicas:?}: {message}"
         );
-    }
-}
-
-#[tokio::test]
-async fn the_shipped_folder_is_applied_by_kubectl() {
-    let Some(world) = world() else { return };
-    let Some(kubectl) = on_path("kubectl") else {
-        super::assets::skip("kubectl is not installed");
-        return;
-    };
-    let namespace = new_namespace(&world.admin()).await;
-    let directory = crate::support::function::Directory::new();
-    std::fs::write(directory.join("kubeconfig"), world.kubeconfig()).unwrap();
-    let kubectl = |arguments: &[&str]| {
-        let output = std::process::Command::new(&kubectl)
-            .env_clear()
-            .env("HOME", directory.join(""))
-            .arg("--kubeconfig")
-            .arg(directory.join("kubeconfig"))
-            .args(["--namespace", &namespace])
-            .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .unwrap();
-        let text =
-            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{arguments:?}: {text}");
-        text
-    };
-    kubectl(&["apply", "-k", "infra/kubernetes"]);
-    // A second time it has nothing to do.
-    let again = kubectl(&["apply", "-k", "infra/kubernetes"]);
-    assert!(
-        again.lines().all(|line| line.ends_with("unchanged")),
-        "{again}"
-    );
-    let lists = kubectl(&[
-        "auth",
-        "can-i",
-        "--list",
-        "--as=somebody",
-        "--as-group=outrigger",
-    ]);
-    for Right {
-        group,
-        resource,
-        verb,
-        ..
-    } in shipped()
-    {
-        // As kubectl has it: `rollouts.argoproj.io/scale`.
-        let (plural, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
-        let dot = if group.is_empty() { "" } else { "." };
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        let name = format!("{plural}{dot}{group}{slash}{subresource} ");
-        let line = lists.lines().find(|line| line.starts_with(&name));
-        let line = line.unwrap_or_else(|| panic!("no {name}in: {lists}"));
-        assert!(line.contains(verb), "{line}");
     }
 }

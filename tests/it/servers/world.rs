@@ -38,9 +38,10 @@ const CUSTOM: [(&str, &str, &str, &str, bool); 3] = [
 ];
 
 /// What every one of these tests needs.
-const NEEDED: [&str; 5] = [
+const NEEDED: [&str; 6] = [
     "etcd",
     "kube-apiserver",
+    "kubectl",
     "aws-iam-authenticator",
     "python/bin/python",
     "crds",
