@@ -263,3 +263,21 @@ fn the_rollout_gate_comes_last() {
     assert_eq!(gate(paused, 5, 90), (5, Reason::RolloutPaused));
     assert_eq!(gate(Rollout::default(), 5, 0), (0, Reason::ScaledToZero));
 }
+
+/// What is switched off is told only where something would move.
+#[test]
+fn a_switch_that_stops_nothing_is_no_reason() {
+    let mut policy = policy(1, 16, None);
+    policy.pause = Pause {
+        scale_in: true,
+        scale_out: true,
+        ..Pause::default()
+    };
+    let mut observation = seen(3, &[visible(30)]);
+    observation.stop.scale_in = true;
+    let decision = decide(&policy, &observation, Some(&active(3)), at(1000));
+    assert_eq!((decision.to, decision.reason), (3, Reason::Steady));
+    observation.stop = Stop::default();
+    let decision = decide(&policy, &observation, Some(&active(3)), at(1000));
+    assert_eq!((decision.to, decision.reason), (3, Reason::Steady));
+}
