@@ -20,6 +20,8 @@ pub(super) fn settings(
     if let Some(file) = &arguments.file {
         let source = format!("file:{}", file.to_string_lossy());
         environment.insert("OUTRIGGER_CONFIG".to_owned(), source);
+        // They are for objects in clusters.
+        environment.remove("OUTRIGGER_ROLES");
         options.push(("OUTRIGGER_CONFIG", "--file"));
     }
     if let Some(config) = &arguments.config {
