@@ -23,6 +23,7 @@ mod gateway;
 mod lab;
 mod lambda;
 mod ministack;
+mod objects;
 mod pki;
 mod rights;
 mod rollouts;
