@@ -19,10 +19,7 @@ use crate::manifest::{self, Configuration, Context, ListedObject};
 use crate::pass::MAX_CALLS;
 use crate::ports::{Objects, Workloads};
 use crate::settings::{Settings, Source};
-use clusters::{Kept, Lists};
-
-/// Kept of the invocation's time for the passes, however slow the lists are.
-const PASS_RESERVE: Duration = Duration::from_secs(10);
+use clusters::{Kept, LIST_SECONDS, Lists};
 
 /// The configuration of one invocation.
 #[derive(Debug, Clone, Default)]
@@ -60,9 +57,10 @@ impl Loader {
         match &settings.source {
             Source::File(path) => self.file(settings, path, read(path)),
             Source::Clusters(namespaces) => {
-                let limit = Instant::now() + Duration::from_secs(clusters::LIST_SECONDS);
-                let latest = deadline.map(|deadline| deadline.checked_sub(PASS_RESERVE));
-                let limit = latest.map_or(limit, |latest| latest.unwrap_or(limit).min(limit));
+                let (now, longest) = (Instant::now(), Duration::from_secs(LIST_SECONDS));
+                // However slow the lists are, half of a short time is left for the passes.
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(now) / 2);
+                let limit = now + left.map_or(longest, |left| left.min(longest));
                 let lists = Lists {
                     kept: &self.lists,
                     objects,

@@ -200,7 +200,9 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         };
         let done = timeout_at(self.limit, work).await;
         done.unwrap_or_else(|_| {
-            let message = format!("{what} took too long: no whole answer within {LIST_SECONDS} s");
+            let message = format!(
+                "{what} took too long: no whole answer in time; check the way to the API server"
+            );
             Err(Fault::failed("Timeout", message))
         })
     }
