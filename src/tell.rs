@@ -16,8 +16,9 @@ use futures_util::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use crate::calls::in_turn;
 use crate::manifest::{Configuration, ListedObject, Target, TargetId};
 use crate::pass::{Effect, Outcome};
 use crate::policy::Mode;
@@ -153,13 +154,8 @@ impl Calls {
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let work = async {
-            // Never closed.
-            let _permit = self.turns.acquire().await.ok();
-            Box::pin(call()).await
-        };
-        let done = timeout_at(self.limit, work).await;
-        done.unwrap_or_else(|_| Err(Fault::out_of_time(what)))
+        let late = || Fault::out_of_time(what);
+        in_turn(Some(&self.turns), Some(self.limit), late, call).await
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Loaded, Unreadable};
+use crate::calls::in_turn;
 use crate::document::{Node, Value};
 use crate::manifest::{
     self, ClusterContext, ClusterObjects, Configuration, ListedObject, Target, TargetId, Unlisted,
@@ -193,18 +194,13 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let work = async {
-            // Never closed.
-            let _permit = self.calls.acquire().await.ok();
-            call().await
-        };
-        let done = timeout_at(self.limit, work).await;
-        done.unwrap_or_else(|_| {
+        let late = || {
             let message = format!(
                 "{what} took too long: no whole answer in time; check the way to the API server"
             );
-            Err(Fault::failed("Timeout", message))
-        })
+            Fault::failed("Timeout", message)
+        };
+        in_turn(Some(&self.calls), Some(self.limit), late, call).await
     }
 
     /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be

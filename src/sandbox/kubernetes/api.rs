@@ -14,7 +14,7 @@ use super::page::Page;
 use super::rbac::{self, Wish};
 use super::resource::{self, Resource, Target};
 use super::selector::Selector;
-use super::store::{Change, Place, Writer};
+use super::store::{Change, Part, Place, Writer};
 use super::{KubernetesFault, Shared};
 
 const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -158,32 +158,24 @@ fn route(
         Method::PUT => Some(Change::Replace(body)),
         _ => None,
     };
+    // Without a part it is the scale.
     let part = match target.subresource.as_deref() {
-        None => Part::Object,
-        Some("scale") if resource.scales => Part::Scale,
-        Some("status") if resource.has_status() => Part::Status,
+        None => Some(Part::Object),
+        Some("status") if resource.has_status() => Some(Part::Status),
+        Some("scale") if resource.scales => None,
         // A custom kind answers as if the object were not there.
         Some(_) if resource.custom => return Err(Failure::not_found(resource, name)),
         Some(_) => return Err(Failure::of_status(404)),
     };
     let answer = match (request.method(), change, part) {
-        (&Method::GET, _, Part::Scale) => store.scale(place)?,
-        (&Method::GET, _, Part::Object | Part::Status) => store.get(place)?.clone(),
-        (_, Some(change), Part::Scale) => store.change_scale(place, change, writer)?,
-        (_, Some(change), Part::Status) => store.change_status(place, change, writer)?,
-        (_, Some(change), Part::Object) => store.change(place, change, writer)?,
-        (&Method::DELETE, None, Part::Object) => deleted(place, &store.delete(place)?),
+        (&Method::GET, _, None) => store.scale(place)?,
+        (&Method::GET, _, Some(_)) => store.get(place)?.clone(),
+        (_, Some(change), None) => store.change_scale(place, change, writer)?,
+        (_, Some(change), Some(part)) => store.change(place, part, change, writer)?,
+        (&Method::DELETE, None, Some(Part::Object)) => deleted(place, &store.delete(place)?),
         _ => return Err(method_not_allowed()),
     };
     Ok((200, answer))
-}
-
-/// What of an object a path is about.
-#[derive(Clone, Copy)]
-enum Part {
-    Object,
-    Scale,
-    Status,
 }
 
 /// What the server says about an object that is gone: which one it was.

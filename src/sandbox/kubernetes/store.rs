@@ -14,6 +14,13 @@ use super::patch::{self, PatchError};
 use super::resource::{AUTOSCALERS, CONFIG_MAPS, EVENTS, Resource};
 use super::selector::Selector;
 
+/// What of an object a write is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Object,
+    Status,
+}
+
 /// What the API server hands out and nobody else may change.
 const OWN_METADATA: [&str; 7] = [
     "name",
@@ -159,7 +166,7 @@ impl Store {
         }
         if place.resource.has_status() && !place.resource.scales {
             // What is created has no status yet, whatever the manifest says.
-            fields_mut(&mut object).remove("status");
+            object = with_status(object, None);
         }
         set(&mut object, "kind", json!(place.resource.kind));
         set(
@@ -270,48 +277,33 @@ impl Store {
         Ok(controller::scale_view(place.resource, &changed))
     }
 
-    /// A write to the `status` subresource: it changes the status and nothing else, whatever the patch says.
-    pub(super) fn change_status(
-        &mut self,
-        place: Place<'_>,
-        change: Change<'_>,
-        writer: Writer<'_>,
-    ) -> Result<Value, Failure> {
-        let object = self.get(place)?;
-        let patched = apply(place.resource, object, change)?;
-        check_version(place, object, &patched)?;
-        let mut changed = object.clone();
-        match patched.get("status") {
-            Some(status) => set(&mut changed, "status", status.clone()),
-            None => drop(fields_mut(&mut changed).remove("status")),
-        }
-        if changed == *object {
-            return Ok(changed);
-        }
-        managed_fields::status(&mut changed, place.resource, writer);
-        if writer.dry_run {
-            return Ok(changed);
-        }
-        Ok(self.write(place, changed, writer))
-    }
-
-    /// A write to the object itself.
+    /// A write to the object itself, or to its `status`: that one changes the status and nothing else, whatever the patch says.
     pub(super) fn change(
         &mut self,
         place: Place<'_>,
+        part: Part,
         change: Change<'_>,
         writer: Writer<'_>,
     ) -> Result<Value, Failure> {
         let object = self.get(place)?;
         let mut patched = apply(place.resource, object, change)?;
         check_version(place, object, &patched)?;
-        keep_own_fields(place, object, &mut patched);
-        normalise(place, &mut patched)?;
+        match part {
+            Part::Object => {
+                keep_own_fields(place, object, &mut patched);
+                normalise(place, &mut patched)?;
+            }
+            Part::Status => patched = with_status(object.clone(), patched.get("status")),
+        }
         if patched == *object {
             return Ok(patched);
         }
-        if place.resource == &CONFIG_MAPS {
-            managed_fields::data(object, &mut patched, writer);
+        match part {
+            Part::Object if place.resource == &CONFIG_MAPS => {
+                managed_fields::data(object, &mut patched, writer);
+            }
+            Part::Object => {}
+            Part::Status => managed_fields::status(&mut patched, place.resource, writer),
         }
         if writer.dry_run {
             return Ok(patched);
@@ -374,6 +366,14 @@ pub(super) fn child_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<S
         .entry(field.to_owned())
         .or_insert(Value::Null);
     fields_mut(child)
+}
+
+fn with_status(mut object: Value, status: Option<&Value>) -> Value {
+    match status {
+        Some(status) => set(&mut object, "status", status.clone()),
+        None => drop(fields_mut(&mut object).remove("status")),
+    }
+    object
 }
 
 fn fields_mut(value: &mut Value) -> &mut Map<String, Value> {
@@ -462,10 +462,7 @@ fn keep_own_fields(place: Place<'_>, current: &Value, patched: &mut Value) {
         );
     }
     if place.resource.has_status() {
-        match current.get("status") {
-            Some(status) => set(patched, "status", status.clone()),
-            None => drop(fields_mut(patched).remove("status")),
-        }
+        *patched = with_status(std::mem::take(patched), current.get("status"));
     }
     let metadata = metadata_mut(patched);
     for field in OWN_METADATA {
