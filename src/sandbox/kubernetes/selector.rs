@@ -38,7 +38,8 @@ impl Selector {
             let value = value.trim_start_matches('=');
             let known = resource == &EVENTS && OF_EVENTS.contains(&field);
             if !known && !COMMON.contains(&field) {
-                return Err(Failure::bad_request(not_supported(resource, text, field)));
+                let message = format!("field label not supported: {field}");
+                return Err(Failure::bad_request(message));
             }
             let pointer = format!("/{}", field.replace('.', "/"));
             fields.push((pointer, value.to_owned()));
@@ -53,17 +54,6 @@ impl Selector {
             found.unwrap_or_default() == wanted
         })
     }
-}
-
-fn not_supported(resource: &Resource, text: &str, field: &str) -> String {
-    let version = match resource.group {
-        "" => format!("/{}", resource.version),
-        group => format!("{group}/{}", resource.version),
-    };
-    format!(
-        "Unable to find {:?} that match label selector \"\", field selector {text:?}: field label not supported: {field}",
-        format!("{version}, Resource={}", resource.plural)
-    )
 }
 
 #[cfg(test)]
