@@ -45,7 +45,7 @@ struct Side {
     _sandbox: Option<Sandbox>,
 }
 
-async fn clusters(keys: &SessionKeys, address: &ClusterAddress) -> Clusters {
+pub(super) async fn clusters(keys: &SessionKeys, address: &ClusterAddress) -> Clusters {
     outrigger::lambda::install_crypto();
     let SessionKeys {
         access_key,

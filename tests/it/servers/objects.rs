@@ -1,11 +1,12 @@
 //! ScaledObjects in a real cluster, under KEDA's own definitions and without its operator.
 
+use outrigger::ports::{ObjectKind, Objects, Scope};
 use serde_json::{Value as Json, json};
 
 use super::assets::on_path;
 use super::client::MERGE_PATCH;
 use super::lab::{Lab, SHIPPED_ROLE, eventually};
-use super::world::{World, world};
+use super::world::{CLUSTER, EVERYWHERE, WIDE, World, world};
 use crate::support::assert_names;
 use crate::support::function::{Directory, Function};
 
@@ -279,6 +280,92 @@ async fn what_kedas_operator_acts_on_is_left_to_it() {
         .patch(&path, MERGE_PATCH, &finalizers)
         .await
         .good();
+}
+
+/// Under the one ClusterRole alone, bound to a group that no other test is in. All namespaces are only looked at: they are the
+/// other tests'.
+#[tokio::test]
+async fn the_cluster_role_is_enough_in_every_namespace() {
+    let Some(world) = world() else { return };
+    let lab = Lab::new(world).await;
+    let folder = "components/cluster-mode-all-namespaces";
+    let read = |name: &str| {
+        let path = format!(
+            "{}/infra/kubernetes/{folder}/{name}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        std::fs::read_to_string(path).unwrap()
+    };
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let path = format!("{rbac}/clusterroles/outrigger");
+    lab.admin.apply(&path, &read("clusterrole.yaml")).await;
+    let (subjects, group) = (
+        "kind: Group\n  name: outrigger",
+        format!("kind: Group\n  name: {EVERYWHERE}"),
+    );
+    let binding = read("clusterrolebinding.yaml");
+    assert!(binding.contains(subjects), "{binding}");
+    let path = format!("{rbac}/clusterrolebindings/outrigger");
+    lab.admin
+        .apply(&path, &binding.replace(subjects, &group))
+        .await;
+    let right =
+        json!({"group": "keda.sh", "resource": "clustertriggerauthentications", "verb": "list"});
+    let in_force = async || lab.admin.may(EVERYWHERE, "", &right).await;
+    eventually("the ClusterRole is in force", in_force).await;
+
+    // Of the function's own rights there are none but these.
+    let all = "/apis/keda.sh/v1alpha1/clustertriggerauthentications";
+    let authentication = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ClusterTriggerAuthentication", "metadata": {"name": lab.namespace},
+        "spec": {"podIdentity": {"provider": "aws"}},
+    });
+    lab.admin.post(all, &authentication).await.good();
+    lab.create_scaled_object(|object| {
+        let trigger = &mut object["spec"]["triggers"][0];
+        trigger["authenticationRef"] =
+            json!({"name": lab.namespace, "kind": "ClusterTriggerAuthentication"});
+        trigger["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("identityOwner");
+    })
+    .await;
+    let keys = world.sts.assume_role(WIDE);
+    lab.sandbox.admit(&keys);
+    let config = format!("cluster:{}", lab.namespace);
+    let function = lab
+        .function_with(&keys, &[("OUTRIGGER_CONFIG", &config)], "")
+        .await;
+    scaled(&lab, &function).await;
+    assert_eq!(lab.events("worker").await.len(), 1);
+    shows(
+        &printed(&lab, "worker").await,
+        &[
+            ("Ready", json!("True")),
+            ("Authentications", json!(lab.namespace)),
+        ],
+    );
+
+    let clusters = super::adapters::clusters(&keys, world.address()).await;
+    let scope = Scope {
+        cluster: CLUSTER.to_owned(),
+        namespace: None,
+    };
+    for kind in [ObjectKind::ScaledObject, ObjectKind::TriggerAuthentication] {
+        let found = Objects::list(&clusters, kind, &scope).await.unwrap();
+        let is_ours = |object: &outrigger::document::Node| {
+            let namespace = object
+                .get("metadata")
+                .and_then(|metadata| metadata.get("namespace"));
+            namespace.and_then(|namespace| namespace.as_text()) == Some(&lab.namespace)
+        };
+        let expected = usize::from(kind == ObjectKind::ScaledObject);
+        assert_eq!(
+            found.iter().filter(|object| is_ours(object)).count(),
+            expected
+        );
+    }
 }
 
 async fn scaled(lab: &Lab, function: &Function) {
