@@ -110,6 +110,8 @@ impl Troubles {
 pub struct Teller<'f> {
     troubles: &'f Troubles,
     events_left: Cell<usize>,
+    /// Events of the pass for which there was no room.
+    left_out: Cell<usize>,
     /// The statuses as they are, by object. Without one there is no object of ours, or somebody else writes it.
     statuses: RefCell<BTreeMap<Key, ListedObject>>,
 }
@@ -170,6 +172,7 @@ impl<'f> Teller<'f> {
         Self {
             troubles,
             events_left: Cell::new(MAX_EVENTS),
+            left_out: Cell::default(),
             statuses: RefCell::new(statuses.collect()),
         }
     }
@@ -209,6 +212,7 @@ impl<'f> Teller<'f> {
         });
         let (created, written) = join(join_all(created), join_all(written)).await;
         let mut untold: Vec<Untold> = created.into_iter().flatten().collect();
+        untold.extend(left_out(self.left_out.take()));
         for (index, fault) in written.into_iter().flatten() {
             let Some(outcome) = outcomes.get_mut(index) else {
                 continue;
@@ -266,6 +270,8 @@ impl<'f> Teller<'f> {
         let events = events.filter(|_| {
             let left = self.events_left.get();
             self.events_left.set(left.saturating_sub(1));
+            let left_out = usize::from(left == 0);
+            self.left_out.set(self.left_out.get() + left_out);
             left > 0
         });
         let place = Place {
@@ -329,6 +335,17 @@ impl<'f> Teller<'f> {
             }
         }
     }
+}
+
+/// What is said of Events for which there was no room.
+fn left_out(count: usize) -> Option<Untold> {
+    let message = format!(
+        "{count} Events are left out: an invocation creates at most {MAX_EVENTS}; the log has every change"
+    );
+    (count > 0).then(|| Untold {
+        target: format!("{count} of them"),
+        fault: Fault::failed("TooManyEvents", message),
+    })
 }
 
 fn cluster_of<'a>(target: &'a Target, occasion: Occasion<'a>) -> &'a str {

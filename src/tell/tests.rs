@@ -186,8 +186,16 @@ async fn an_invocation_creates_so_many_events() {
     let teller = Teller::new(&troubles, &[]);
     let targets = configuration.targets.iter();
     let mut outcomes: Vec<_> = targets.map(|target| outcome(target, None)).collect();
-    for _ in 0..2 {
-        assert_eq!(tell(&server, &teller, &mut outcomes, 0).await, []);
+    for left_out in [20, MAX_EVENTS + 20] {
+        let untold = tell(&server, &teller, &mut outcomes, 0).await;
+        let [Untold { fault, .. }] = untold.as_slice() else {
+            panic!("{untold:?}");
+        };
+        assert_eq!(fault.code, "TooManyEvents");
+        assert!(
+            fault.message.starts_with(&format!("{left_out} Events")),
+            "{fault}"
+        );
     }
     assert_eq!(server.events.borrow().len(), MAX_EVENTS);
     let names: Vec<String> = server

@@ -282,7 +282,7 @@ async fn what_kedas_operator_acts_on_is_left_to_it() {
         .good();
 }
 
-/// Under the one ClusterRole alone, bound to a group that no other test is in. All namespaces are only looked at: they are the
+/// Under the one `ClusterRole` alone, bound to a group that no other test is in. All namespaces are only looked at: they are the
 /// other tests'.
 #[tokio::test]
 async fn the_cluster_role_is_enough_in_every_namespace() {
