@@ -6,6 +6,7 @@
 
 mod authentication;
 mod behavior;
+mod cluster;
 mod scaled_object;
 mod trigger;
 mod workload;
@@ -19,7 +20,8 @@ use crate::fields::{self, Fields, Problem, Problems, Severity};
 use crate::policy::{Mode, Policy};
 
 pub(crate) use authentication::is_role_arn;
-pub use authentication::{Authentications, Resolution};
+pub use authentication::{Authentications, Resolution, Unlisted};
+pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
@@ -125,18 +127,35 @@ impl Configuration {
     pub fn refused(&self) -> Vec<String> {
         let mut seen = HashSet::new();
         self.errors()
-            .map(Finding::refused_name)
-            .filter(|name| seen.insert(name.clone()))
+            .map(Finding::refused_key)
+            .filter(|key| seen.insert(key.clone()))
+            .map(|(_, name)| name)
             .collect()
+    }
+}
+
+/// Where objects come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file, as it was named to us.
+    File(String),
+    /// The cluster of this name.
+    Cluster(String),
+}
+
+impl Origin {
+    /// Whether it is this cluster.
+    pub(crate) fn is_cluster(&self, name: &str) -> bool {
+        matches!(self, Self::Cluster(cluster) if cluster == name)
     }
 }
 
 /// A problem and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The file as it was named to us.
-    pub file: String,
-    /// The document in the stream, from 1.
+    /// Where the object is.
+    pub origin: Origin,
+    /// The document in the stream, or the object in the list, from 1.
     pub document: usize,
     /// The object, such as `default/worker`, once it has a name.
     pub object: Option<String>,
@@ -148,21 +167,30 @@ impl Finding {
     /// What it refuses, when it is an error: the object, or the document when that has no name.
     #[must_use]
     pub fn refused_name(&self) -> String {
-        self.object
-            .clone()
-            .unwrap_or_else(|| format!("document {} of {}", self.document, self.file))
+        self.object.clone().unwrap_or_else(|| match &self.origin {
+            Origin::File(file) => format!("document {} of {file}", self.document),
+            Origin::Cluster(cluster) => format!("object {} of cluster {cluster}", self.document),
+        })
+    }
+
+    /// What tells it from a thing of the same name somewhere else.
+    pub(crate) fn refused_key(&self) -> (&Origin, String) {
+        (&self.origin, self.refused_name())
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            file,
+            origin,
             document,
             object,
             problem,
         } = self;
-        write!(f, "{file}: document {document}")?;
+        match origin {
+            Origin::File(file) => write!(f, "{file}: document {document}")?,
+            Origin::Cluster(cluster) => write!(f, "cluster {cluster}")?,
+        }
         if let Some(position) = problem.position {
             write!(f, ", {position}")?;
         }
@@ -196,7 +224,7 @@ pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
         clusters,
     } = context;
     let mut reader = Reader {
-        file,
+        origin: Origin::File(file.to_owned()),
         configuration: Configuration::default(),
     };
     let documents = document::parse_yaml(bytes);
@@ -204,41 +232,15 @@ pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
     for document in &documents {
         reader.sort(document, &mut objects);
     }
-    let mut authentications = Authentications::default();
-    for (document, kind, node) in &objects {
-        if *kind != Kind::ScaledObject {
-            let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
-            let problems = authentications.add(*document, node, cluster_wide, default_namespace);
-            reader.report(*document, None, problems);
-        }
-    }
-    let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
-    for (document, kind, node) in &objects {
-        if *kind == Kind::ScaledObject {
-            let mut problems = Problems::default();
-            let (id, target) = read_scaled_object(
-                node,
-                default_namespace,
-                Resolution::From(&authentications),
-                &mut problems,
-            );
-            let target =
-                target.and_then(|target| in_cluster(target, node, clusters, &mut problems));
-            reader.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
-            found.extend(target.map(|target| (*document, node.position, target)));
-        }
-    }
-    for (document, object, problems) in authentications.used() {
-        reader.report(document, Some(&object), problems);
-    }
-    reader.refuse_duplicates(&mut found);
-    reader.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
-    // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
-    reader
-        .configuration
-        .findings
-        .sort_by_key(|finding| (finding.document, finding.problem.position));
-    reader.configuration
+    let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
+        target.and_then(|target| in_cluster(target, node, clusters, problems))
+    };
+    reader.read(
+        &objects,
+        Authentications::default(),
+        default_namespace,
+        place,
+    )
 }
 
 /// Names the target's cluster, when the clusters are known.
@@ -284,16 +286,56 @@ enum Kind {
     ClusterTriggerAuthentication,
 }
 
-struct Reader<'a> {
-    file: &'a str,
+struct Reader {
+    origin: Origin,
     configuration: Configuration,
 }
 
-impl Reader<'_> {
+impl Reader {
+    /// Reads the objects. `place` has the last word on each: it gives the target its cluster, or refuses it.
+    fn read(
+        mut self,
+        objects: &[(usize, Kind, &Node)],
+        mut authentications: Authentications,
+        default_namespace: &str,
+        place: impl Fn(Option<Target>, &Node, &mut Problems) -> Option<Target>,
+    ) -> Configuration {
+        for (document, kind, node) in objects {
+            if *kind != Kind::ScaledObject {
+                let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
+                let problems =
+                    authentications.add(*document, node, cluster_wide, default_namespace);
+                self.report(*document, None, problems);
+            }
+        }
+        let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
+        for (document, kind, node) in objects {
+            if *kind == Kind::ScaledObject {
+                let mut problems = Problems::default();
+                let resolution = Resolution::From(&authentications);
+                let (id, target) =
+                    read_scaled_object(node, default_namespace, resolution, &mut problems);
+                let target = place(target, node, &mut problems);
+                self.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
+                found.extend(target.map(|target| (*document, node.position, target)));
+            }
+        }
+        for (document, object, problems) in authentications.used() {
+            self.report(document, Some(&object), problems);
+        }
+        self.refuse_duplicates(&mut found);
+        self.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
+        // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
+        self.configuration
+            .findings
+            .sort_by_key(|finding| (finding.document, finding.problem.position));
+        self.configuration
+    }
+
     fn report(&mut self, document: usize, object: Option<&str>, problems: Problems) {
-        let file = self.file.to_owned();
+        let origin = self.origin.clone();
         let finding = |problem| Finding {
-            file: file.clone(),
+            origin: origin.clone(),
             document,
             object: object.map(str::to_owned),
             problem,

@@ -16,8 +16,9 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use crate::calls::in_turn;
 use crate::decide::{Decision, Observation, Reading, decide};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
@@ -97,6 +98,8 @@ pub struct Outcome<'t> {
     pub target: &'t Target,
     /// What was seen, remembered and decided; `None` when the workload could not be read.
     pub decided: Option<Decided>,
+    /// The workload as it was read, if it was.
+    pub seen: Option<Seen>,
     /// What was done about it.
     pub effect: Effect,
     /// What went wrong on the way.
@@ -255,9 +258,6 @@ impl Calls {
     }
 
     /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
-    ///
-    /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
-    /// and of a thousand targets most are waiting.
     async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
         calls: Option<&Semaphore>,
@@ -265,23 +265,9 @@ impl Calls {
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let work = async {
-            // The semaphores are never closed; without a permit the call would only be unbounded.
-            let _permit = match calls {
-                Some(calls) => calls.acquire().await.ok(),
-                None => None,
-            };
-            Box::pin(call()).await
-        };
-        match self.deadline {
-            None => work.await,
-            Some(deadline) => {
-                let deadline = deadline.checked_sub(reserve).unwrap_or(deadline);
-                timeout_at(deadline, work)
-                    .await
-                    .unwrap_or_else(|_| Err(Fault::out_of_time(what)))
-            }
-        }
+        let limit = self.deadline;
+        let limit = limit.map(|deadline| deadline.checked_sub(reserve).unwrap_or(deadline));
+        in_turn(calls, limit, || Fault::out_of_time(what), call).await
     }
 
     /// Whether there is time to act and to finish it.
@@ -372,6 +358,7 @@ where
         let mut outcome = Outcome {
             target,
             decided: None,
+            seen: None,
             effect: Effect::NotDone,
             faults: Vec::new(),
         };
@@ -458,6 +445,7 @@ where
             )
             .await;
         outcome.decided = Some(decided);
+        outcome.seen = Some(seen);
         outcome
     }
 

@@ -27,6 +27,7 @@ mod lab;
 mod lambda;
 mod ministack;
 mod moving;
+mod objects;
 mod pki;
 mod rights;
 mod rollouts;

@@ -26,6 +26,8 @@ pub(super) struct Failure {
     pub(super) maybe_done: bool,
     /// The server's words when it has no count to show in `/scale`.
     pub(super) replicas_unset: Option<String>,
+    /// The server says that a value is invalid, and not only that a patch does not apply.
+    invalid: bool,
     pub(super) fault: Fault,
 }
 
@@ -68,12 +70,24 @@ pub(super) fn is_ambiguous(error: &kube::Error) -> bool {
     }
 }
 
+/// A patch whose test fails and one that makes an invalid object are both 422. The latter says what is invalid.
+fn is_invalid(status: &kube::core::Status) -> bool {
+    let details = status.details.as_ref();
+    status.code == 422 && details.is_some_and(|details| !details.causes.is_empty())
+}
+
 impl Failure {
+    /// Whether the test of a JSON Patch failed: somebody else was faster.
+    pub(super) fn is_stale(&self) -> bool {
+        self.status == Some(422) && !self.invalid
+    }
+
     pub(super) fn from_fault(fault: Fault) -> Self {
         Self {
             status: None,
             maybe_done: false,
             replicas_unset: None,
+            invalid: false,
             fault,
         }
     }
@@ -116,6 +130,7 @@ impl Failure {
             status,
             maybe_done,
             replicas_unset,
+            invalid: matches!(error, kube::Error::Api(status) if is_invalid(status)),
             fault: Fault {
                 kind: FaultKind::Failed,
                 code,
@@ -147,7 +162,7 @@ fn code_of(status: u16) -> String {
 /// 401 and 403 say different things: who you are, and what you may.
 fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> String {
     let Call { cluster, .. } = call;
-    if let Some(hint) = list_hint(call, status) {
+    if let Some(hint) = needed_hint(call, status) {
         return hint;
     }
     match (status, code) {
@@ -190,21 +205,92 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
     }
 }
 
-/// What to do about a list of other owners that is refused: the rule of the shipped Role that allows it.
-fn list_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
-    let (group, plural) = if call.path.contains("/horizontalpodautoscalers?") {
-        ("autoscaling", "horizontalpodautoscalers")
-    } else if call.path.contains("/scaledobjects?") {
-        ("keda.sh", "scaledobjects")
-    } else {
-        return None;
-    };
+/// A right beside those on the workload and the memory: what a path of such a call has in it, the rule, and the shipped Role.
+struct Needed {
+    path: [&'static str; 2],
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+    role: &'static str,
+}
+
+const NEEDED: [Needed; 6] = [
+    Needed {
+        path: ["/horizontalpodautoscalers?", ""],
+        group: "autoscaling",
+        resource: "horizontalpodautoscalers",
+        verb: "list",
+        role: BASE,
+    },
+    Needed {
+        path: ["/scaledobjects?", ""],
+        group: "keda.sh",
+        resource: "scaledobjects",
+        verb: "list",
+        role: BASE,
+    },
+    Needed {
+        path: ["/scaledobjects/", "/status?"],
+        group: "keda.sh",
+        resource: "scaledobjects/status",
+        verb: "patch",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/triggerauthentications?", ""],
+        group: "keda.sh",
+        resource: "triggerauthentications",
+        verb: "list",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/clustertriggerauthentications?", ""],
+        group: "keda.sh",
+        resource: "clustertriggerauthentications",
+        verb: "list",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/events?", ""],
+        group: "\"\"",
+        resource: "events",
+        verb: "create",
+        role: BASE,
+    },
+];
+
+const BASE: &str =
+    "the Role `outrigger` of that namespace (kubectl apply -k infra/kubernetes -n NAMESPACE)";
+const CLUSTER_MODE: &str = "the Role `outrigger-cluster-mode` of that namespace (infra/kubernetes/components/cluster-mode)";
+/// No Role can allow to list what is in no namespace, or in all of them.
+const EVERYWHERE: &str = "a ClusterRole with a ClusterRoleBinding (such as the `outrigger` of \
+    infra/kubernetes/components/cluster-mode-all-namespaces)";
+
+/// What to do about a call that is neither about a workload nor about the memory.
+fn needed_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
+    let is_about = |needed: &&Needed| needed.path.iter().all(|part| call.path.contains(part));
+    let Needed {
+        path: _,
+        group,
+        resource,
+        verb,
+        role,
+    } = NEEDED.iter().find(is_about)?;
+    let is_namespaced = call.path.contains("/namespaces/");
     match status {
         Some(403) => Some(format!(
-            "add the rule {{apiGroups: [{group}], resources: [{plural}], verbs: [list]}} to the Role `outrigger` of that namespace \
-             (kubectl apply -k infra/kubernetes -n NAMESPACE), and give the access entry the Kubernetes group `outrigger`"
+            "add the rule {{apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]}} to {}, and give the access entry the Kubernetes \
+             group `outrigger`",
+            if is_namespaced { role } else { EVERYWHERE }
         )),
-        Some(404) => Some("the API server has to be of Kubernetes 1.23 or newer".to_owned()),
+        Some(404) if *group == "autoscaling" => {
+            Some("the API server has to be of Kubernetes 1.23 or newer".to_owned())
+        }
+        Some(404) if *verb == "list" => Some(
+            "install KEDA's CustomResourceDefinitions, without its operator: kubectl apply --server-side -f \
+             https://github.com/kedacore/keda/releases/download/v2.20.2/keda-2.20.2-crds.yaml"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -13,7 +13,8 @@ use super::login::{self, User};
 use super::page::Page;
 use super::rbac::{self, Wish};
 use super::resource::{self, Resource, Target};
-use super::store::{Change, Place, Writer};
+use super::selector::Selector;
+use super::store::{Change, Part, Place, Writer};
 use super::{KubernetesFault, Shared};
 
 const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -124,9 +125,11 @@ fn route(
             (&Method::GET, _) if options.watch => Err(method_not_allowed()),
             (&Method::GET, namespace) => {
                 let page = Page::read(options.limit.as_deref(), options.token.as_deref())?;
-                Ok((200, store.list(resource, namespace, &page)))
+                let selector = Selector::read(resource, options.selector.as_deref())?;
+                Ok((200, store.list(resource, namespace, &page, &selector)))
             }
-            (&Method::POST, Some(namespace)) => {
+            (&Method::POST, namespace) if namespace.is_some() == resource.namespaced => {
+                let namespace = namespace.unwrap_or_default();
                 let manifest = manifest(request)?;
                 let name = created_name(&manifest);
                 let place = Place {
@@ -155,19 +158,21 @@ fn route(
         Method::PUT => Some(Change::Replace(body)),
         _ => None,
     };
-    let scale = match target.subresource.as_deref() {
-        None => false,
-        Some("scale") if resource.scales => true,
+    // Without a part it is the scale.
+    let part = match target.subresource.as_deref() {
+        None => Some(Part::Object),
+        Some("status") if resource.has_status() => Some(Part::Status),
+        Some("scale") if resource.scales => None,
         // A custom kind answers as if the object were not there.
         Some(_) if resource.custom => return Err(Failure::not_found(resource, name)),
         Some(_) => return Err(Failure::of_status(404)),
     };
-    let answer = match (request.method(), change, scale) {
-        (&Method::GET, _, true) => store.scale(place)?,
-        (&Method::GET, _, false) => store.get(place)?.clone(),
-        (_, Some(change), true) => store.change_scale(place, change, writer)?,
-        (_, Some(change), false) => store.change(place, change, writer)?,
-        (&Method::DELETE, None, false) => deleted(place, &store.delete(place)?),
+    let answer = match (request.method(), change, part) {
+        (&Method::GET, _, None) => store.scale(place)?,
+        (&Method::GET, _, Some(_)) => store.get(place)?.clone(),
+        (_, Some(change), None) => store.change_scale(place, change, writer)?,
+        (_, Some(change), Some(part)) => store.change(place, part, change, writer)?,
+        (&Method::DELETE, None, Some(Part::Object)) => deleted(place, &store.delete(place)?),
         _ => return Err(method_not_allowed()),
     };
     Ok((200, answer))
@@ -201,6 +206,8 @@ struct Options {
     limit: Option<String>,
     /// `continue`.
     token: Option<String>,
+    /// `fieldSelector`.
+    selector: Option<String>,
 }
 
 impl Options {
@@ -222,6 +229,7 @@ impl Options {
             watch: option("watch").is_some_and(|watch| watch == "1" || watch == "true"),
             limit: option("limit"),
             token: option("continue"),
+            selector: option("fieldSelector"),
         }
     }
 }
@@ -280,7 +288,7 @@ fn verb(method: &Method, named: bool) -> &'static str {
 fn may(shared: &Shared, user: &User, namespace: Option<&str>, wish: Wish<'_>) -> bool {
     let bound = namespace.is_some_and(|wanted| shared.namespaces.iter().any(|ns| ns == wanted));
     let in_group = user.groups.iter().any(|group| group == GROUP);
-    user.is_master() || (bound && in_group && rbac::allowed(&shared.rules, wish))
+    user.is_master() || (in_group && rbac::allowed(&shared.rules, bound, wish))
 }
 
 fn forbidden(user: &User, namespace: Option<&str>, wish: Wish<'_>) -> String {

@@ -8,20 +8,39 @@ use super::store::{Writer, metadata_mut};
 
 /// Notes a write of `spec.replicas` through `scale`; earlier owners lose the field.
 pub(super) fn scale(object: &mut Value, resource: &Resource, writer: Writer<'_>) {
-    let entry = json!({
-        "manager": writer.manager,
-        "operation": "Update",
-        "apiVersion": resource.api_version(),
-        "time": rfc3339(writer.now),
-        "fieldsType": "FieldsV1",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-        "subresource": "scale",
-    });
+    let fields = json!({"f:spec": {"f:replicas": {}}});
+    let entry = of_subresource("scale", &fields, resource, writer);
     let mut entries = entries(object);
     for entry in &mut entries {
         disown(entry, "f:spec", "f:replicas");
     }
     put(object, entries, entry);
+}
+
+/// Notes a write of the status through its subresource.
+pub(super) fn status(object: &mut Value, resource: &Resource, writer: Writer<'_>) {
+    let entry = of_subresource("status", &json!({"f:status": {}}), resource, writer);
+    let is_status = |entry: &Value| entry.get("subresource") == Some(&json!("status"));
+    let mut entries = entries(object);
+    entries.retain(|entry| !is_status(entry));
+    put(object, entries, entry);
+}
+
+fn of_subresource(
+    subresource: &str,
+    fields: &Value,
+    resource: &Resource,
+    writer: Writer<'_>,
+) -> Value {
+    json!({
+        "manager": writer.manager,
+        "operation": "Update",
+        "apiVersion": resource.api_version(),
+        "time": rfc3339(writer.now),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+        "subresource": subresource,
+    })
 }
 
 /// Notes the keys of a `ConfigMap` that changed.

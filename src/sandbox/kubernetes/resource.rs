@@ -10,9 +10,9 @@ pub(in crate::sandbox) struct Resource {
     pub(super) version: &'static str,
     pub(super) plural: &'static str,
     pub(super) kind: &'static str,
-    short_name: &'static str,
+    short_names: &'static [&'static str],
     /// It lives in a namespace; a kind that belongs to the cluster can only be found out about.
-    namespaced: bool,
+    pub(super) namespaced: bool,
     /// It has `spec.replicas` and the `scale` subresource.
     pub(super) scales: bool,
     /// Defined by a `CustomResourceDefinition`, with the narrower patch types of one.
@@ -24,7 +24,7 @@ pub(super) static ROLLOUTS: Resource = Resource {
     version: "v1alpha1",
     plural: "rollouts",
     kind: "Rollout",
-    short_name: "ro",
+    short_names: &["ro"],
     namespaced: true,
     scales: true,
     custom: true,
@@ -35,7 +35,7 @@ pub(super) static DEPLOYMENTS: Resource = Resource {
     version: "v1",
     plural: "deployments",
     kind: "Deployment",
-    short_name: "deploy",
+    short_names: &["deploy"],
     namespaced: true,
     scales: true,
     custom: false,
@@ -46,7 +46,7 @@ pub(super) static STATEFUL_SETS: Resource = Resource {
     version: "v1",
     plural: "statefulsets",
     kind: "StatefulSet",
-    short_name: "sts",
+    short_names: &["sts"],
     namespaced: true,
     scales: true,
     custom: false,
@@ -57,7 +57,7 @@ pub(super) static CONFIG_MAPS: Resource = Resource {
     version: "v1",
     plural: "configmaps",
     kind: "ConfigMap",
-    short_name: "cm",
+    short_names: &["cm"],
     namespaced: true,
     scales: false,
     custom: false,
@@ -68,7 +68,7 @@ pub(super) static EVENTS: Resource = Resource {
     version: "v1",
     plural: "events",
     kind: "Event",
-    short_name: "ev",
+    short_names: &["ev"],
     namespaced: true,
     scales: false,
     custom: false,
@@ -79,20 +79,42 @@ pub(super) static AUTOSCALERS: Resource = Resource {
     version: "v2",
     plural: "horizontalpodautoscalers",
     kind: "HorizontalPodAutoscaler",
-    short_name: "hpa",
+    short_names: &["hpa"],
     namespaced: true,
     scales: false,
     custom: false,
 };
 
-/// Served only where KEDA is said to be installed.
-pub(super) static SCALED_OBJECTS: Resource = Resource {
+/// KEDA's kinds are served only where it is said to be installed.
+static SCALED_OBJECTS: Resource = Resource {
     group: "keda.sh",
     version: "v1alpha1",
     plural: "scaledobjects",
     kind: "ScaledObject",
-    short_name: "so",
+    short_names: &["so"],
     namespaced: true,
+    scales: false,
+    custom: true,
+};
+
+static TRIGGER_AUTHENTICATIONS: Resource = Resource {
+    group: "keda.sh",
+    version: "v1alpha1",
+    plural: "triggerauthentications",
+    kind: "TriggerAuthentication",
+    short_names: &["ta", "triggerauth"],
+    namespaced: true,
+    scales: false,
+    custom: true,
+};
+
+static CLUSTER_TRIGGER_AUTHENTICATIONS: Resource = Resource {
+    group: "keda.sh",
+    version: "v1alpha1",
+    plural: "clustertriggerauthentications",
+    kind: "ClusterTriggerAuthentication",
+    short_names: &["cta", "clustertriggerauth"],
+    namespaced: false,
     scales: false,
     custom: true,
 };
@@ -103,7 +125,7 @@ static WORKERS: Resource = Resource {
     version: "v1",
     plural: "workers",
     kind: "Worker",
-    short_name: "wk",
+    short_names: &["wk"],
     namespaced: true,
     scales: true,
     custom: true,
@@ -115,7 +137,7 @@ static REPORTS: Resource = Resource {
     version: "v1",
     plural: "reports",
     kind: "Report",
-    short_name: "rp",
+    short_names: &["rp"],
     namespaced: true,
     scales: false,
     custom: true,
@@ -127,7 +149,7 @@ static FLEETS: Resource = Resource {
     version: "v1",
     plural: "fleets",
     kind: "Fleet",
-    short_name: "fl",
+    short_names: &["fl"],
     namespaced: false,
     scales: true,
     custom: true,
@@ -139,13 +161,13 @@ static REPLICATION_CONTROLLERS: Resource = Resource {
     version: "v1",
     plural: "replicationcontrollers",
     kind: "ReplicationController",
-    short_name: "rc",
+    short_names: &["rc"],
     namespaced: true,
     scales: true,
     custom: false,
 };
 
-static ALL: [&Resource; 11] = [
+static ALL: [&Resource; 13] = [
     &ROLLOUTS,
     &DEPLOYMENTS,
     &STATEFUL_SETS,
@@ -153,6 +175,8 @@ static ALL: [&Resource; 11] = [
     &EVENTS,
     &AUTOSCALERS,
     &SCALED_OBJECTS,
+    &TRIGGER_AUTHENTICATIONS,
+    &CLUSTER_TRIGGER_AUTHENTICATIONS,
     &WORKERS,
     &REPORTS,
     &FLEETS,
@@ -167,6 +191,15 @@ impl Resource {
         } else {
             format!("{}.{}", self.plural, self.group)
         }
+    }
+
+    /// Whether the status is a subresource: writes to the object leave it alone.
+    pub(super) fn has_status(&self) -> bool {
+        self.scales || self.is_kedas()
+    }
+
+    fn is_kedas(&self) -> bool {
+        self.group == SCALED_OBJECTS.group
     }
 
     pub(super) fn api_version(&self) -> String {
@@ -260,7 +293,7 @@ pub(super) fn is_built_in(group: &str) -> bool {
 
 fn served(keda: bool) -> impl Iterator<Item = &'static Resource> {
     ALL.into_iter()
-        .filter(move |resource| keda || **resource != SCALED_OBJECTS)
+        .filter(move |resource| keda || !resource.is_kedas())
 }
 
 /// The discovery documents that kubectl walks through; `None` for any other path.
@@ -316,10 +349,10 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
             "singularName": resource.kind.to_lowercase(),
             "namespaced": resource.namespaced,
             "kind": resource.kind,
-            "shortNames": [resource.short_name],
+            "shortNames": resource.short_names,
             "verbs": ["create", "delete", "get", "list", "patch", "update"],
         }));
-        if resource.scales {
+        if resource.has_status() {
             resources.push(json!({
                 "name": format!("{}/status", resource.plural),
                 "singularName": "",
@@ -327,6 +360,8 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
                 "kind": resource.kind,
                 "verbs": ["get", "patch", "update"],
             }));
+        }
+        if resource.scales {
             resources.push(json!({
                 "name": format!("{}/scale", resource.plural),
                 "singularName": "",

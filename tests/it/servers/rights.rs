@@ -8,7 +8,7 @@ use serde_json::json;
 use super::client::Client;
 use super::lab::{Lab, eventually};
 use super::world::{World, world};
-use crate::contract::{Right, role, shipped};
+use crate::contract::{Right, cluster_mode, role, shipped};
 use crate::support::assert_names;
 use crate::support::function::{Function, error};
 
@@ -58,7 +58,15 @@ async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), String> {
         }
         assert_eq!(lab.replicas().await, Some(7));
     }
-    Ok(())
+    // An Event that cannot be created fails nothing, and is told.
+    if lab.events("worker").await.len() == 2 {
+        return Ok(());
+    }
+    let lines = function.new_lines();
+    let mut warnings = lines
+        .iter()
+        .filter_map(|line| line["warning"]["message"].as_str());
+    Err(warnings.next().unwrap_or("not told of").to_owned())
 }
 
 #[tokio::test]
@@ -100,5 +108,37 @@ async fn no_right_can_be_left_out() {
             matches!(replicas, Some(2 | 7 | 20)),
             "{right:?}: {replicas:?}: {message}"
         );
+    }
+}
+
+/// The Role `outrigger` has both, where the shipped ones are two: what matters is which rights there are.
+#[tokio::test]
+async fn cluster_mode_needs_exactly_what_its_component_adds() {
+    let Some(world) = world() else { return };
+    let rights: Vec<Right> = shipped().into_iter().chain(cluster_mode()).collect();
+    for left_out in 0..=rights.len() {
+        let mut rights = rights.clone();
+        let right = (left_out < rights.len()).then(|| rights.remove(left_out));
+        let lab = lab(world, &rights).await;
+        lab.create_scaled_object(|_| {}).await;
+        let function = lab.function_in_cluster(&[]).await;
+        let failed = full_cycle(&lab, &function).await;
+        let Some(Right { resource, verb, .. }) = &right else {
+            assert_eq!(failed, Ok(()));
+            let requests = lab.requests().into_iter();
+            let made: BTreeSet<(String, String)> = requests
+                .map(|(verb, resource, status)| {
+                    assert!(status < 400, "{verb} {resource} {status}");
+                    (verb, resource)
+                })
+                .collect();
+            let allowed = rights
+                .into_iter()
+                .map(|right| (right.verb.to_owned(), right.resource));
+            assert_eq!(made, allowed.collect());
+            continue;
+        };
+        let message = failed.expect_err(&format!("{right:?} is not needed"));
+        assert_names(&message, &["403", verb, resource, "Role", "`outrigger"]);
     }
 }

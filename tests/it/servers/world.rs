@@ -27,6 +27,12 @@ pub(super) const GUEST: &str = "guest";
 /// A role without an access entry.
 pub(super) const STRANGER: &str = "stranger";
 
+/// A role whose access entry names a group that only a `ClusterRole` is bound to.
+pub(super) const WIDE: &str = "wide";
+
+/// That group.
+pub(super) const EVERYWHERE: &str = "everywhere";
+
 /// The group `system:masters`, for the tests themselves.
 const ADMIN_TOKEN: &str = "the-tests-themselves";
 
@@ -75,7 +81,7 @@ impl World {
         let root = std::env::temp_dir().join(format!("outrigger-servers-{}", std::process::id()));
         let authority = Arc::new(Authority::new());
         let sts = Ministack::start(&assets, &root);
-        for role in [ROLE, GUEST, STRANGER] {
+        for role in [ROLE, GUEST, WIDE, STRANGER] {
             sts.create_role(role);
         }
         let gateway = Gateway::start(Arc::clone(&authority), sts.address);
@@ -193,7 +199,7 @@ fn start_etcd(assets: &Assets, root: &Path, port: u16, peers: u16) -> Daemon {
     )
 }
 
-/// The server of `sigs.k8s.io/aws-iam-authenticator`, with an entry for each of the two roles that have one.
+/// The server of `sigs.k8s.io/aws-iam-authenticator`, with an entry for each of the three roles that have one.
 /// It also listens at port 21363 of every interface, for its own health alone, which no flag can change: where that is not
 /// wanted the tests are run in a network namespace, as `.ci/run` does.
 fn start_authenticator(
@@ -219,7 +225,7 @@ fn start_authenticator(
             "port": port,
             "stateDir": path(""),
             "generateKubeconfig": path("kubeconfig"),
-            "mapRoles": [entry(ROLE, "outrigger"), entry(GUEST, "somebody-else")],
+            "mapRoles": [entry(ROLE, "outrigger"), entry(GUEST, "somebody-else"), entry(WIDE, EVERYWHERE)],
         },
     });
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();

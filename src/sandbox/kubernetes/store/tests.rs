@@ -43,7 +43,7 @@ fn json_patch(store: &mut Store, place: Place<'_>, patch: &Value) -> Result<Valu
     if place.resource.scales {
         store.change_scale(place, change, WRITER)
     } else {
-        store.change(place, change, WRITER)
+        store.change(place, Part::Object, change, WRITER)
     }
 }
 
@@ -230,7 +230,7 @@ fn an_empty_data_is_dropped_and_then_refuses_keys() {
     let add = json!([{"op": "add", "path": "/data/key", "value": "1"}]);
     refused(json_patch(&mut store, STATE, &add), 422, "Invalid");
     let change = Change::MergePatch(br#"{"data":{"key":"1"}}"#);
-    store.change(STATE, change, WRITER).unwrap();
+    store.change(STATE, Part::Object, change, WRITER).unwrap();
     let remove = json!([{"op": "remove", "path": "/data/key"}]);
     json_patch(&mut store, STATE, &remove).unwrap();
     assert_eq!(store.get(STATE).unwrap().get("data"), None);
@@ -241,7 +241,7 @@ fn what_the_server_hands_out_cannot_be_changed() {
     let mut store = config_map(&json!({"about": "text"}));
     let before = store.get(STATE).unwrap().clone();
     let change = Change::MergePatch(br#"{"kind":"X","metadata":{"uid":"mine","name":"other"}}"#);
-    store.change(STATE, change, WRITER).unwrap();
+    store.change(STATE, Part::Object, change, WRITER).unwrap();
     assert_eq!(store.get(STATE).unwrap(), &before);
 }
 
@@ -283,7 +283,7 @@ fn lists_are_by_namespace_or_whole() {
         .create(elsewhere, json!({"spec": {}}), Timestamp::UNIX_EPOCH)
         .unwrap();
     let count = |namespace| {
-        store.list(&ROLLOUTS, namespace, &Page::default())["items"]
+        store.list(&ROLLOUTS, namespace, &Page::default(), &Selector::default())["items"]
             .as_array()
             .unwrap()
             .len()
@@ -293,7 +293,7 @@ fn lists_are_by_namespace_or_whole() {
         (1, 0, 2)
     );
     assert_eq!(
-        store.list(&DEPLOYMENTS, None, &Page::default())["kind"],
+        store.list(&DEPLOYMENTS, None, &Page::default(), &Selector::default())["kind"],
         "DeploymentList"
     );
     refused(

@@ -1,0 +1,34 @@
+//! One call in its turn and in its time.
+
+use std::future::Future;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::ports::Fault;
+
+/// Waits for its turn, then calls, and gives up at `limit` with the fault that `late` makes.
+///
+/// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
+/// and of a thousand targets most are waiting.
+pub(crate) async fn in_turn<T, F: Future<Output = Result<T, Fault>>>(
+    turns: Option<&Semaphore>,
+    limit: Option<Instant>,
+    late: impl FnOnce() -> Fault,
+    call: impl FnOnce() -> F,
+) -> Result<T, Fault> {
+    let work = async {
+        // The semaphores are never closed; without a permit the call would only be unbounded.
+        let _permit = match turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        Box::pin(call()).await
+    };
+    match limit {
+        None => work.await,
+        Some(limit) => timeout_at(limit, work)
+            .await
+            .unwrap_or_else(|_| Err(late())),
+    }
+}
