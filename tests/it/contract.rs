@@ -221,7 +221,7 @@ fn the_cluster_role_is_both_roles_and_one_right_more() {
     both.insert(Right {
         group: "keda.sh".to_owned(),
         resource: "clustertriggerauthentications".to_owned(),
-        verb: "list",
+        verb: "list".to_owned(),
         name: None,
     });
     assert_eq!(

@@ -310,10 +310,7 @@ async fn the_server_knows_what_the_rules_name() {
                 let verbs = kind["verbs"].as_array().unwrap();
                 kind["name"] == resource.as_str() && verbs.contains(&json!(verb))
             });
-            // Of KEDA's kinds only those are there whose definitions `tests/servers/build` takes.
-            let is_there = served.iter().any(|kind| kind["name"] == resource.as_str());
-            let may_be_absent = resource.ends_with("triggerauthentications") && !is_there;
-            assert!(knows || may_be_absent, "{group} {resource} {verb}");
+            assert!(knows, "{group} {resource} {verb}");
         }
     }
 }

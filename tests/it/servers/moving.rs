@@ -235,6 +235,19 @@ async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster(
 
     // Nothing is paused, and what is left neither stops us nor is warned of.
     guide.pass("cargo lambda invoke");
+    lab.settle().await;
+    lab.sandbox.queues().set_counts("orders", 50, 0, 0);
+    let in_cluster = lab.function_in_cluster(&[]).await;
+    // The other two have no workloads; what is wrong with them stops nothing.
+    let (_, message) = in_cluster.error("{}").await;
+    assert_names(&message, &["2 failed", "/unseen", "/foreign"]);
+    assert_eq!(lab.replicas().await, Some(5));
+    let worker_object = lab.admin.get(&worker).await.good();
+    let conditions = worker_object["status"]["conditions"].as_array().unwrap();
+    let ready = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Ready");
+    assert_eq!(ready.unwrap()["status"], "True", "{conditions:?}");
     scales(&lab, &function, 70, 7).await;
     let lines = function.new_lines();
     let scaled = lines

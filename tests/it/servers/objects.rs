@@ -3,12 +3,12 @@
 use outrigger::ports::{ObjectKind, Objects, Scope};
 use serde_json::{Value as Json, json};
 
-use super::assets::on_path;
 use super::client::MERGE_PATCH;
 use super::lab::{Lab, SHIPPED_ROLE, eventually};
+use super::shell::Shell;
 use super::world::{CLUSTER, EVERYWHERE, WIDE, World, world};
 use crate::support::assert_names;
-use crate::support::function::{Directory, Function};
+use crate::support::function::Function;
 
 const ROLE: &str = include_str!("../../../infra/kubernetes/components/cluster-mode/role.yaml");
 const BINDING: &str =
@@ -62,29 +62,6 @@ fn shows(printed: &[(String, Json)], expected: &[(&str, Json)]) {
     }
 }
 
-/// What `kubectl` says, where there is one.
-fn kubectl(lab: &Lab, arguments: &[&str]) -> Option<String> {
-    let program = on_path("kubectl")?;
-    let directory = Directory::new();
-    std::fs::write(directory.join("kubeconfig"), lab.world.kubeconfig()).unwrap();
-    let output = std::process::Command::new(program)
-        .env_clear()
-        .env("HOME", directory.join(""))
-        .arg("--kubeconfig")
-        .arg(directory.join("kubeconfig"))
-        .args(["--namespace", &lab.namespace])
-        .args(arguments)
-        .output()
-        .unwrap();
-    let (out, error) = (output.stdout, output.stderr);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&error)
-    );
-    Some(String::from_utf8(out).unwrap())
-}
-
 /// The requests of the function since this many, without the reads of the objects that every pass makes.
 fn writes_since(lab: &Lab, before: usize) -> Vec<(String, String, u64)> {
     let requests = lab.requests().split_off(before);
@@ -123,12 +100,11 @@ async fn kubectl_get_prints_what_is_true() {
             ("Authentications", json!("keda-aws-credentials")),
         ],
     );
-    if let Some(text) = kubectl(&lab, &["get", "scaledobject", "worker"]) {
-        assert_names(
-            &text,
-            &["argoproj.io/v1alpha1.Rollout", "worker", "aws-sqs-queue"],
-        );
-    }
+    let shell = Shell::new(world, &lab.namespace);
+    assert_names(
+        &shell.run("kubectl get scaledobject worker -n shop").await,
+        &["argoproj.io/v1alpha1.Rollout", "worker", "aws-sqs-queue"],
+    );
 
     // Settled, nothing is written any more.
     lab.settle().await;
@@ -396,18 +372,20 @@ async fn kubectl_describe_shows_why() {
         event["message"].as_str().unwrap(),
         &["worker 2 → 7: 63 messages"],
     );
-    if let Some(text) = kubectl(&lab, &["describe", "rollouts.argoproj.io", "worker"]) {
-        let (_, told) = text.split_once("Events:").unwrap();
-        assert_names(
-            told,
-            &[
-                "Normal",
-                "QueueDepth",
-                "outrigger",
-                "worker 2 → 7: 63 messages",
-            ],
-        );
-    }
+    let shell = Shell::new(world, &lab.namespace);
+    let described = shell
+        .run("kubectl describe rollouts.argoproj.io worker -n shop")
+        .await;
+    let (_, told) = described.split_once("Events:").unwrap();
+    assert_names(
+        told,
+        &[
+            "Normal",
+            "QueueDepth",
+            "outrigger",
+            "worker 2 → 7: 63 messages",
+        ],
+    );
     lab.settle().await;
     for _ in 0..3 {
         function.answer("{}").await;

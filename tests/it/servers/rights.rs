@@ -132,9 +132,7 @@ async fn cluster_mode_needs_exactly_what_its_component_adds() {
                     (verb, resource)
                 })
                 .collect();
-            let allowed = rights
-                .into_iter()
-                .map(|right| (right.verb.to_owned(), right.resource));
+            let allowed = rights.into_iter().map(|right| (right.verb, right.resource));
             assert_eq!(made, allowed.collect());
             continue;
         };
