@@ -55,6 +55,7 @@ async fn clusters(keys: &SessionKeys, address: &ClusterAddress) -> Clusters {
     let cluster = Cluster {
         name: CLUSTER.to_owned(),
         region: "ap-northeast-1".to_owned(),
+        account: None,
         role_arn: None,
         address: Some(address.clone()),
     };
