@@ -34,6 +34,8 @@ pub mod pass;
 pub mod policy;
 pub mod ports;
 pub mod record;
+#[cfg(feature = "cli")]
+pub mod render;
 pub mod report;
 pub mod settings;
 pub mod state;
@@ -41,6 +43,8 @@ pub mod stop;
 pub mod thousandths;
 pub mod ticks;
 pub mod wake;
+#[cfg(feature = "cli")]
+mod yaml;
 
 #[cfg(feature = "io")]
 pub mod adapters;

@@ -189,17 +189,34 @@ pub struct Context<'a> {
 pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
     let Context {
         file,
-        namespace: default_namespace,
+        namespace,
         clusters,
     } = context;
+    read_files(&[(file, bytes)], namespace, clusters)
+}
+
+/// Reads several files, by name and content, as if they were one stream: an object may refer to one in another file.
+#[must_use]
+pub fn read_files(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    clusters: &[String],
+) -> Configuration {
+    let mut documents = Vec::new();
     let mut reader = Reader {
-        file,
+        places: Vec::new(),
+        findings: Vec::new(),
         configuration: Configuration::default(),
     };
-    let documents = document::parse_yaml(bytes);
+    for (file, bytes) in files {
+        for document in document::parse_yaml(bytes) {
+            reader.places.push((file, document.number));
+            documents.push(document);
+        }
+    }
     let mut objects = Vec::new();
-    for document in &documents {
-        reader.sort(document, &mut objects);
+    for (index, document) in documents.iter().enumerate() {
+        reader.sort(index, document, &mut objects);
     }
     let mut authentications = Authentications::default();
     for (document, kind, node) in &objects {
@@ -232,10 +249,13 @@ pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
     reader.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
     // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
     reader
-        .configuration
         .findings
-        .sort_by_key(|finding| (finding.document, finding.problem.position));
-    reader.configuration
+        .sort_by_key(|(document, finding)| (*document, finding.problem.position));
+    let findings = reader.findings.into_iter();
+    Configuration {
+        findings: findings.map(|(_, finding)| finding).collect(),
+        ..reader.configuration
+    }
 }
 
 /// Names the target's cluster, when the clusters are known.
@@ -281,33 +301,43 @@ enum Kind {
     ClusterTriggerAuthentication,
 }
 
+/// Documents go by their place in the list of all of them.
 struct Reader<'a> {
-    file: &'a str,
+    /// The file of each document, and its number there.
+    places: Vec<(&'a str, usize)>,
+    /// The findings, each with its document.
+    findings: Vec<(usize, Finding)>,
     configuration: Configuration,
 }
 
 impl Reader<'_> {
     fn report(&mut self, document: usize, object: Option<&str>, problems: Problems) {
-        let file = self.file.to_owned();
-        let finding = |problem| Finding {
-            file: file.clone(),
-            document,
-            object: object.map(str::to_owned),
-            problem,
+        let (file, number) = self.places.get(document).copied().unwrap_or_default();
+        let finding = |problem| {
+            let finding = Finding {
+                file: file.to_owned(),
+                document: number,
+                object: object.map(str::to_owned),
+                problem,
+            };
+            (document, finding)
         };
-        self.configuration
-            .findings
-            .extend(problems.list.into_iter().map(finding));
+        self.findings.extend(problems.list.into_iter().map(finding));
     }
 
     /// Puts a document among the objects, or counts or refuses it.
-    fn sort<'d>(&mut self, document: &'d Document, objects: &mut Vec<(usize, Kind, &'d Node)>) {
+    fn sort<'d>(
+        &mut self,
+        index: usize,
+        document: &'d Document,
+        objects: &mut Vec<(usize, Kind, &'d Node)>,
+    ) {
         let mut problems = Problems::default();
         match &document.root {
-            Ok(node) => self.sort_node(document.number, node, objects, &mut problems),
+            Ok(node) => self.sort_node(index, node, objects, &mut problems),
             Err(error) => problems.error(error.position, "", error.message.clone()),
         }
-        self.report(document.number, None, problems);
+        self.report(index, None, problems);
     }
 
     /// The same for one object; a list, as `kubectl get -o yaml` prints several, stands for its items.

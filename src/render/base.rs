@@ -15,6 +15,8 @@ pub(super) enum Fill {
     Keep,
     /// These lines take its place, each as far to the right as the mark stands; nothing for an empty text.
     Text(String),
+    /// The same, but these lines have their indent already.
+    Lines(String),
     /// It is repeated, each time with other words in place of its own.
     Each(Vec<Words>),
 }
@@ -84,6 +86,7 @@ fn fill_into(
         match fill {
             Fill::Keep => fill_into(text, &block, fills, used)?,
             Fill::Text(lines) => push_indented(lines, indent, text),
+            Fill::Lines(lines) => push_indented(lines, 0, text),
             Fill::Each(all) => {
                 for words in all {
                     *text += &replaced(name, &block, words)?;
@@ -137,7 +140,8 @@ fn push_indented(lines: &str, indent: usize, text: &mut String) {
     }
 }
 
-fn replaced(
+/// A block with other words in place of its own.
+pub(super) fn replaced(
     name: &'static str,
     block: &str,
     words: &[(&'static str, String)],

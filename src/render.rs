@@ -1,0 +1,213 @@
+//! From targets to the infrastructure for exactly them: templates for CloudFormation, rights in Kubernetes.
+//!
+//! The shipped files in `infra/` are the base, so that what ships and what is rendered cannot drift. The same targets and
+//! settings give the same bytes: everything is sorted, and nothing depends on the time or the machine.
+
+mod account;
+mod base;
+mod function;
+mod needs;
+mod rbac;
+mod text;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use base::BaseError;
+pub use rbac::Plurals;
+
+use crate::manifest::Target;
+use crate::settings::Settings;
+pub(crate) use function::named;
+use needs::{Needs, account_of};
+
+/// How every rendered file begins. Only a file that does is ever overwritten.
+pub const HEADER: &str =
+    "# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.\n";
+
+/// What is rendered.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The targets, each with the name of its cluster.
+    pub targets: &'a [Target],
+    /// The settings of the function.
+    pub settings: &'a Settings,
+    /// The region of the function.
+    pub region: &'a str,
+    /// The account of the function, where it is known.
+    pub account: Option<&'a str>,
+    /// The plurals of kinds, where they are known.
+    pub plurals: &'a Plurals,
+    /// Where the function's package is, seen from the rendered template.
+    pub package: &'a str,
+    /// The command that renders the same again, for the headers.
+    pub command: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The files by path, relative to the folder that they are for, in the order of the paths.
+    pub files: BTreeMap<String, String>,
+    /// What a person should know: what was guessed or could not be done.
+    pub notes: Vec<String>,
+}
+
+/// Why nothing can be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The function's account cannot be told.
+    #[error(
+        "the function's own role reads queues of the accounts {}, so its own account is not clear: say which it is",
+        .0.join(", ")
+    )]
+    WhichAccount(Vec<String>),
+    /// A cluster that the one who signs in cannot describe.
+    #[error(
+        "the cluster `{cluster}` is in account {account}, and who would sign in to it is in {asks}: \
+         EKS describes a cluster to its own account alone, so name a role of {account}, as in `…:cluster/{cluster}=ROLE_ARN`"
+    )]
+    ClusterOfOther {
+        /// The cluster.
+        cluster: String,
+        /// Its account.
+        account: String,
+        /// The account of the role that is assumed for it, or of the function.
+        asks: String,
+    },
+    /// A target without a cluster.
+    #[error("{0}: its cluster is not one of the function's")]
+    NoCluster(String),
+    /// More than IAM takes.
+    #[error(
+        "the function's role would name {queues} queues in {length} characters, and IAM takes 10,240 for all inline policies of a role: \
+         render some namespaces apart, for a function of their own"
+    )]
+    PolicyTooLong {
+        /// How many queues it would name.
+        queues: usize,
+        /// Characters of the statements.
+        length: usize,
+    },
+    /// This program does not fit its own templates.
+    #[error("a shipped template is not as expected: {0}")]
+    Base(BaseError),
+}
+
+impl RenderError {
+    /// Whether it is this program's mistake.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Base(_))
+    }
+}
+
+/// Renders everything, or tells every reason why not.
+pub fn render(request: &Request<'_>) -> Result<Rendered, Vec<RenderError>> {
+    let needs = Needs::of(request)?;
+    let files = files(request, &needs).map_err(|error| vec![error])?;
+    let header = format!("{HEADER}#   {}\n", request.command);
+    let files = files.into_iter();
+    Ok(Rendered {
+        files: files
+            .map(|(path, text)| (path, format!("{header}{text}")))
+            .collect(),
+        notes: notes(request, &needs),
+    })
+}
+
+/// What every file has but for the line that names the command: two commands may say the same in other words.
+#[must_use]
+pub fn without_command(text: &str) -> Option<&str> {
+    let (_, rest) = text.strip_prefix(HEADER)?.split_once('\n')?;
+    Some(rest)
+}
+
+fn files(request: &Request<'_>, needs: &Needs) -> Result<BTreeMap<String, String>, RenderError> {
+    let [template, access, wiring] = function::templates(request, needs)?;
+    let mut files = BTreeMap::from([
+        ("template.yaml".to_owned(), template),
+        ("access.yaml".to_owned(), access),
+        ("wiring.yaml".to_owned(), wiring),
+    ]);
+    files.extend(account::files(request, needs)?);
+    for ((cluster, name), workloads) in &needs.namespaces {
+        let path = format!("kubernetes/{cluster}/{name}.yaml");
+        let text = rbac::namespace(name, workloads, request.plurals)?;
+        files.insert(path, text);
+    }
+    Ok(files)
+}
+
+fn notes(request: &Request<'_>, needs: &Needs) -> Vec<String> {
+    let mut notes = Vec::new();
+    let region = request.region;
+    if let (None, Some(account)) = (request.account, &needs.own_account) {
+        notes.push(format!(
+            "the function is taken to run in account {account}, by its cluster or its queues; --account says otherwise"
+        ));
+    }
+    for (place, _) in &needs.queues {
+        let name = &place.name;
+        let window = request.settings.window_seconds;
+        let by_schedule = format!("the schedule looks at it every {window} s or as its pollingInterval says");
+        match &place.account {
+            Some(account) if !needs.is_own(Some(account)) => notes.push(format!(
+                "no alarm for the queue {name} of account {account}: its metrics are there; {by_schedule}"
+            )),
+            Some(_) | None if place.region != region => notes.push(format!(
+                "no alarm for the queue {name} of {}: an alarm acts in its own region alone; {by_schedule}",
+                place.region
+            )),
+            Some(_) | None => {}
+        }
+    }
+    for place in &needs.own.depths {
+        if let Some(account) = place.account.as_ref().filter(|account| !needs.is_own(Some(account))) {
+            let name = &place.name;
+            notes.push(format!(
+                "the function's own role reads the queue {name} of account {account}: the queue's own policy must allow it sqs:GetQueueAttributes"
+            ));
+        }
+    }
+    for (arn, role) in &needs.roles {
+        let account = account_of(arn);
+        for place in role.rights.depths.iter().filter(|place| place.account != account) {
+            notes.push(format!(
+                "the role {arn} reads the queue {} of another account: the queue's own policy must allow it sqs:GetQueueAttributes",
+                place.name
+            ));
+        }
+        if role.external_ids.len() > 1 && role.external_ids.contains(&None) {
+            notes.push(format!(
+                "the role {arn} is assumed with an external id and also without one, as for a cluster, so its trust policy cannot ask for it"
+            ));
+        }
+    }
+    for name in &needs.foreign_queues {
+        notes.push(format!(
+            "the queue {name} is left out: its URL names no AWS account"
+        ));
+    }
+    let clusters = request.settings.clusters.iter();
+    for unused in clusters.filter(|cluster| !needs.clusters.contains_key(&cluster.name)) {
+        notes.push(format!(
+            "no right on the cluster {}: no ScaledObject is for it",
+            unused.name
+        ));
+    }
+    let workloads = needs.namespaces.values().flat_map(|kinds| kinds.values());
+    for named in workloads {
+        if let (plural, true) = rbac::plural(&named.kind, request.plurals) {
+            let (kind, group) = (named.kind.kind(), named.kind.group());
+            let note = format!(
+                "the resource of {kind}.{group} is taken to be `{plural}`; kubectl api-resources tells, and --resource {kind}.{group}=NAME says otherwise"
+            );
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
