@@ -76,6 +76,9 @@ pub enum RenderError {
         /// The account of the role that is assumed for it, or of the function.
         asks: String,
     },
+    /// Two roles that IAM cannot tell apart.
+    #[error("the roles `{0}` and `{1}` have one name, and an account has one role of a name, whatever its path")]
+    RoleTwice(String, String),
     /// A target without a cluster.
     #[error("{0}: its cluster is not one of the function's")]
     NoCluster(String),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::Request;
 use super::base::{BaseError, Fill, block, fill, replaced};
 use super::function::is_entered_here;
-use super::needs::{Needs, Place, Role, UsedCluster, account_of};
+use super::needs::{Needs, Place, Role, UsedCluster, account_of, role_name};
 use super::text::{logical, statements};
 use crate::yaml::scalar;
 
@@ -76,25 +76,30 @@ pub(super) fn files(
     }
     for (arn, role) in &needs.roles {
         let account = account_of(arn);
-        let region = main_region(request, account.as_deref(), stacks.keys());
+        let region = main_region(request, needs, account.as_deref(), stacks.keys());
         let spot = Spot { account, region };
         stacks.entry(spot).or_default().roles.insert(arn, role);
     }
     let spots: Vec<Spot> = stacks.keys().cloned().collect();
     let file = |(spot, stack): (&Spot, &Stack<'_>)| {
-        let main = main_region(request, spot.account.as_deref(), spots.iter());
+        let main = main_region(request, needs, spot.account.as_deref(), spots.iter());
         let text = spot.note(stack) + &template(stack)?;
         Ok((spot.path(&main), text))
     };
     stacks.iter().map(file).collect()
 }
 
-/// The region of the function where the account has a stack there, or none anywhere; else the first of its regions.
+/// The region of the function where the account has a stack there, or none anywhere; else the first of its regions. In its own account the
+/// function's stack is in that of the function.
 fn main_region<'s>(
     request: &Request<'_>,
+    needs: &Needs,
     account: Option<&str>,
     spots: impl Iterator<Item = &'s Spot>,
 ) -> String {
+    if needs.is_own(account) {
+        return request.region.to_owned();
+    }
     let of_account = spots.filter(|spot| spot.account.as_deref() == account);
     let regions: BTreeSet<&str> = of_account.map(|spot| spot.region.as_str()).collect();
     let first = regions.first().filter(|_| !regions.contains(request.region));
@@ -121,7 +126,6 @@ fn template(stack: &Stack<'_>) -> Result<String, BaseError> {
         };
         entries.push(vec![
             ("  AccessEntry:", format!("  AccessEntry{}:", logical(name))),
-            ("    Condition: HasCluster", String::new()),
             ("!Ref ClusterName", scalar(name)),
             ("!GetAtt Role.Arn", principal),
         ]);
@@ -134,12 +138,14 @@ fn template(stack: &Stack<'_>) -> Result<String, BaseError> {
         ("each role", Fill::Lines(text)),
         ("entries", keep(!entries.is_empty())),
     ];
-    if !entries.is_empty() {
+    let conditions = if entries.is_empty() {
+        ""
+    } else {
         fills.push(("each entry", Fill::Each(entries)));
-    }
-    let text = fill(ACCOUNT, &fills)?;
-    // A section without anything in it is refused.
-    Ok(if needs_function { text } else { text.replace("Parameters:\n\n", "") })
+        "Conditions:\n  MakesAccessEntry: !Equals [!Ref CreateAccessEntry, 'true']"
+    };
+    fills.push(("conditions", Fill::Text(conditions.to_owned())));
+    fill(ACCOUNT, &fills)
 }
 
 fn role_resource(arn: &str, role: &Role) -> Result<String, BaseError> {
@@ -184,11 +190,4 @@ fn condition(external_ids: &BTreeSet<Option<String>>) -> String {
         }
         Some(_) | None => String::new(),
     }
-}
-
-/// Path and name of a role.
-fn role_name(arn: &str) -> (&str, &str) {
-    let resource = arn.split_once(":role").map_or(arn, |(_, resource)| resource);
-    let slash = resource.rfind('/').map_or(0, |slash| slash + 1);
-    resource.split_at(slash)
 }

@@ -105,12 +105,22 @@ impl Needs {
                 Err(error) => errors.push(error),
             }
         }
-        errors.dedup();
+        errors.extend(needs.roles_of_one_name());
         if errors.is_empty() {
             Ok(needs)
         } else {
             Err(errors)
         }
+    }
+
+    /// IAM has one role of a name in an account, whatever its path.
+    fn roles_of_one_name(&self) -> Option<RenderError> {
+        let mut names: BTreeMap<(Option<String>, &str), &str> = BTreeMap::new();
+        self.roles.keys().find_map(|arn| {
+            let key = (account_of(arn), role_name(arn).1);
+            let other = (*names.insert(key, arn)?).to_owned();
+            Some(RenderError::RoleTwice(other, arn.clone()))
+        })
     }
 
     /// Whether this is the account that the function runs in.
@@ -234,6 +244,13 @@ impl Needs {
 /// The account in the ARN of a role.
 pub(super) fn account_of(arn: &str) -> Option<String> {
     arn.split(':').nth(4).map(str::to_owned)
+}
+
+/// Path and name of a role.
+pub(super) fn role_name(arn: &str) -> (&str, &str) {
+    let resource = arn.split_once(":role").map_or(arn, |(_, resource)| resource);
+    let slash = resource.rfind('/').map_or(0, |slash| slash + 1);
+    resource.split_at(slash)
 }
 
 /// The account of the function: as given, else that of its default cluster, else the only one in the URLs that its own role reads.
