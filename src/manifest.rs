@@ -18,8 +18,8 @@ use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
 use crate::policy::{Mode, Policy};
 
-pub(crate) use authentication::{is_account, is_role_arn};
 pub use authentication::{Authentications, Resolution};
+pub(crate) use authentication::{is_account, is_role_arn};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};

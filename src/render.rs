@@ -8,9 +8,9 @@ mod base;
 mod function;
 mod needs;
 mod rbac;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,9 @@ pub enum RenderError {
         asks: String,
     },
     /// Two roles that IAM cannot tell apart.
-    #[error("the roles `{0}` and `{1}` have one name, and an account has one role of a name, whatever its path")]
+    #[error(
+        "the roles `{0}` and `{1}` have one name, and an account has one role of a name, whatever its path"
+    )]
     RoleTwice(String, String),
     /// A target without a cluster.
     #[error("{0}: its cluster is not one of the function's")]
@@ -154,7 +156,8 @@ fn notes(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     for (place, _) in &needs.queues {
         let name = &place.name;
         let window = request.settings.window_seconds;
-        let by_schedule = format!("the schedule looks at it every {window} s or as its pollingInterval says");
+        let by_schedule =
+            format!("the schedule looks at it every {window} s or as its pollingInterval says");
         match &place.account {
             Some(account) if !needs.is_own(Some(account)) => notes.push(format!(
                 "no alarm for the queue {name} of account {account}: its metrics are there; {by_schedule}"
@@ -167,7 +170,11 @@ fn notes(request: &Request<'_>, needs: &Needs) -> Vec<String> {
         }
     }
     for place in &needs.own.depths {
-        if let Some(account) = place.account.as_ref().filter(|account| !needs.is_own(Some(account))) {
+        if let Some(account) = place
+            .account
+            .as_ref()
+            .filter(|account| !needs.is_own(Some(account)))
+        {
             let name = &place.name;
             notes.push(format!(
                 "the function's own role reads the queue {name} of account {account}: the queue's own policy must allow it sqs:GetQueueAttributes"
@@ -176,7 +183,12 @@ fn notes(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     }
     for (arn, role) in &needs.roles {
         let account = account_of(arn);
-        for place in role.rights.depths.iter().filter(|place| place.account != account) {
+        for place in role
+            .rights
+            .depths
+            .iter()
+            .filter(|place| place.account != account)
+        {
             notes.push(format!(
                 "the role {arn} reads the queue {} of another account: the queue's own policy must allow it sqs:GetQueueAttributes",
                 place.name

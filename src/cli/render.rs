@@ -163,8 +163,13 @@ impl Asked {
             let message = format!("--region: found `{region}`, allowed: a region");
             return Err(hinted(message, "such as --region eu-west-1"));
         }
-        if let Some(account) = arguments.account.as_ref().filter(|account| !is_account(account)) {
-            let message = format!("--account: found `{account}`, allowed: the 12 digits of an account");
+        if let Some(account) = arguments
+            .account
+            .as_ref()
+            .filter(|account| !is_account(account))
+        {
+            let message =
+                format!("--account: found `{account}`, allowed: the 12 digits of an account");
             return Err(hinted(message, "such as --account 123456789012"));
         }
         let files = if arguments.files.is_empty() {
@@ -172,7 +177,8 @@ impl Asked {
         } else {
             arguments.files.clone()
         };
-        let resources: anyhow::Result<Plurals> = arguments.resource.iter().map(|text| plural(text)).collect();
+        let resources: anyhow::Result<Plurals> =
+            arguments.resource.iter().map(|text| plural(text)).collect();
         Ok(Self {
             command: command(arguments, &files, &settings, &region, environment),
             files,
@@ -271,7 +277,10 @@ fn seen_from(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
         .zip(folder.components())
         .take_while(|(one, other)| one == other)
         .count();
-    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    let up = folder
+        .components()
+        .skip(shared)
+        .map(|_| Component::ParentDir);
     Ok(up.chain(file.components().skip(shared)).collect())
 }
 
@@ -304,7 +313,11 @@ fn command(
             words.push(format!("{name}={}", word(value)));
         }
     }
-    if settings.clusters.iter().any(|cluster| cluster.address.is_some()) {
+    if settings
+        .clusters
+        .iter()
+        .any(|cluster| cluster.address.is_some())
+    {
         for name in ["OUTRIGGER_CLUSTER_ENDPOINT", "OUTRIGGER_CLUSTER_CA"] {
             words.push(format!("{name}=…"));
         }

@@ -102,7 +102,9 @@ fn main_region<'s>(
     }
     let of_account = spots.filter(|spot| spot.account.as_deref() == account);
     let regions: BTreeSet<&str> = of_account.map(|spot| spot.region.as_str()).collect();
-    let first = regions.first().filter(|_| !regions.contains(request.region));
+    let first = regions
+        .first()
+        .filter(|_| !regions.contains(request.region));
     first.map_or(request.region, |first| first).to_owned()
 }
 
@@ -131,7 +133,13 @@ fn template(stack: &Stack<'_>) -> Result<String, BaseError> {
         ]);
     }
     let needs_function = stack.needs_function();
-    let keep = |keep| if keep { Fill::Keep } else { Fill::Text(String::new()) };
+    let keep = |keep| {
+        if keep {
+            Fill::Keep
+        } else {
+            Fill::Text(String::new())
+        }
+    };
     let mut fills = vec![
         ("hub", keep(needs_function)),
         ("given", keep(false)),
@@ -186,7 +194,10 @@ fn condition(external_ids: &BTreeSet<Option<String>>) -> String {
         .collect();
     match ids {
         Some(ids) if !ids.is_empty() => {
-            format!("Condition: {{StringEquals: {{'sts:ExternalId': [{}]}}}}", ids.join(", "))
+            format!(
+                "Condition: {{StringEquals: {{'sts:ExternalId': [{}]}}}}",
+                ids.join(", ")
+            )
         }
         Some(_) | None => String::new(),
     }

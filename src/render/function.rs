@@ -208,7 +208,10 @@ fn alarm(place: &Place, depth: u64) -> Words {
     vec![
         ("  QueueAlarm:", format!("  QueueAlarm{id}:")),
         ("    Condition: HasQueueAlarm", String::new()),
-        ("!Sub Wakes Outrigger for the queue ${QueueName}", format!("Wakes Outrigger for the queue {}", place.name)),
+        (
+            "!Sub Wakes Outrigger for the queue ${QueueName}",
+            format!("Wakes Outrigger for the queue {}", place.name),
+        ),
         ("!Ref QueueName", name),
         ("!Ref QueueDepth", depth.to_string()),
     ]

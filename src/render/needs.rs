@@ -248,7 +248,9 @@ pub(super) fn account_of(arn: &str) -> Option<String> {
 
 /// Path and name of a role.
 pub(super) fn role_name(arn: &str) -> (&str, &str) {
-    let resource = arn.split_once(":role").map_or(arn, |(_, resource)| resource);
+    let resource = arn
+        .split_once(":role")
+        .map_or(arn, |(_, resource)| resource);
     let slash = resource.rfind('/').map_or(0, |slash| slash + 1);
     resource.split_at(slash)
 }
@@ -295,8 +297,7 @@ fn alarm_depth(trigger: &SqsTrigger, policy: &Policy) -> u64 {
     if policy.bounds.rest().is_some() {
         return trigger.activation_messages.saturating_add(1);
     }
-    let capacity =
-        u128::from(policy.bounds.min()) * u128::from(trigger.messages_per_replica.get());
+    let capacity = u128::from(policy.bounds.min()) * u128::from(trigger.messages_per_replica.get());
     let tolerance = u128::from(policy.scale_out.tolerance_billionths);
     let enough = capacity.saturating_mul(BILLION.saturating_add(tolerance)) / BILLION;
     u64::try_from(enough).unwrap_or(u64::MAX).saturating_add(1)

@@ -67,7 +67,12 @@ fn rules(named: &Named, plural: &str) -> String {
         let why = "Read and write the replica count, and nothing else.";
         rule(why, &scale, all, "get, patch");
     } else {
-        rule("Read the replica count, and nothing else.", &scale, all, "get");
+        rule(
+            "Read the replica count, and nothing else.",
+            &scale,
+            all,
+            "get",
+        );
         let why = "Write the replica count, and nothing else.";
         rule(why, &scale, live, "patch");
     }
@@ -110,7 +115,11 @@ mod tests {
             ("argoproj.io/v1", "Rollout", ("rollouts", false)),
             ("apps/v1", "Deployment", ("deployments", false)),
             ("apps/v1", "ReplicaSet", ("replicasets", false)),
-            ("v1", "ReplicationController", ("replicationcontrollers", false)),
+            (
+                "v1",
+                "ReplicationController",
+                ("replicationcontrollers", false),
+            ),
             ("example.com/v1", "Worker", ("workers", true)),
             ("example.com/v1", "Proxy", ("proxies", true)),
             ("example.com/v1", "Redis", ("redises", true)),

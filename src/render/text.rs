@@ -44,10 +44,7 @@ pub(super) fn arn(service: &str, place: &Place) -> String {
 }
 
 /// The statements of a policy, in the form of the shipped ones.
-pub(super) fn statements<'r>(
-    rights: &Rights,
-    assumed: impl Iterator<Item = &'r String>,
-) -> String {
+pub(super) fn statements<'r>(rights: &Rights, assumed: impl Iterator<Item = &'r String>) -> String {
     let Rights {
         depths,
         lookups,
@@ -154,7 +151,18 @@ mod tests {
     fn different_names_have_different_ids() {
         assert_eq!(logical("orders"), "Orders");
         let names = [
-            "orders", "Orders", "ORDERS", "o-rders", "orders.fifo", "orders-fifo", "orders_fifo", "ordersFifo", "1orders", "a-b", "aB", "ab",
+            "orders",
+            "Orders",
+            "ORDERS",
+            "o-rders",
+            "orders.fifo",
+            "orders-fifo",
+            "orders_fifo",
+            "ordersFifo",
+            "1orders",
+            "a-b",
+            "aB",
+            "ab",
         ];
         let ids: BTreeSet<String> = names.iter().map(|name| logical(name)).collect();
         assert_eq!(ids.len(), names.len(), "{ids:?}");

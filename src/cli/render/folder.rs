@@ -48,7 +48,10 @@ impl Folder<'_> {
         let _infallible = if wrong == 0 {
             writeln!(text, "{folder}: {count} files, all up to date")
         } else {
-            writeln!(text, "{folder}: {wrong} files differ from what would be rendered; render them again without --check")
+            writeln!(
+                text,
+                "{folder}: {wrong} files differ from what would be rendered; render them again without --check"
+            )
         };
         Ok((text, wrong == 0))
     }
@@ -70,7 +73,8 @@ impl Folder<'_> {
         }
         if !not_ours.is_empty() {
             let (folder, names) = (self.path.display(), not_ours.join(", "));
-            let message = format!("in `{folder}` these were not rendered, so nothing is written: {names}");
+            let message =
+                format!("in `{folder}` these were not rendered, so nothing is written: {names}");
             return Err(hinted(
                 message,
                 "give another folder, or overwrite them with --force",
@@ -86,11 +90,17 @@ impl Folder<'_> {
             let path = self.path.join(name);
             std::fs::remove_file(&path)
                 .with_context(|| format!("could not remove `{}`", path.display()))?;
-            let _infallible = writeln!(text, "removed {name}, which no ScaledObject asks for any more");
+            let _infallible = writeln!(
+                text,
+                "removed {name}, which no ScaledObject asks for any more"
+            );
         }
         let (folder, count) = (self.path.display(), self.files.len());
         let unchanged = count - changes.len();
-        let _infallible = writeln!(text, "{folder}: {count} files, {unchanged} of them as they were");
+        let _infallible = writeln!(
+            text,
+            "{folder}: {count} files, {unchanged} of them as they were"
+        );
         Ok(text)
     }
 
@@ -206,6 +216,9 @@ fn difference(found: &str, wanted: &str) -> String {
 fn shown(line: &str) -> String {
     match line.split_once("sts:ExternalId") {
         Some((head, _)) => format!("{head}sts:ExternalId…"),
-        None => line.chars().map(|char| if char.is_control() { '?' } else { char }).collect(),
+        None => line
+            .chars()
+            .map(|char| if char.is_control() { '?' } else { char })
+            .collect(),
     }
 }
