@@ -3,7 +3,7 @@
     check.py FOLDER TEMPLATE...
 
 A SAM template is expanded by aws-sam-translator first; FOLDER gets one JSON file for each template. Afterwards every mistake
-of MISTAKES is made in the templates, one at a time, and must be found: a check that finds nothing proves nothing.
+of MISTAKES is made in the shipped templates, one at a time, and must be found: a check that finds nothing proves nothing.
 """
 
 import copy
@@ -44,6 +44,8 @@ BOUNDLESS = {"cloudwatch:GetMetricData"} | {
 }
 
 ALIAS = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${FunctionName}:live"
+
+SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "infra"
 
 # SAM puts the values of parameters in at some places, so that they must not be the default ones.
 WINDOW = 120
@@ -287,13 +289,25 @@ class Check:
                     taken |= place
 
     def names(self):
-        """Everything that is declared is used. Logical names are letters and digits, so one is never a part of another's name."""
-        uses = [json.dumps(node) for node in [self.template["Resources"], self.template.get("Outputs", {})]]
-        conditions = [json.dumps(node) for node in self.template.get("Conditions", {}).values()]
-        for kind, texts in [("Parameters", uses + conditions), ("Mappings", uses), ("Conditions", uses + conditions)]:
-            for name in self.template.get(kind, {}):
-                if not any(re.search(rf"\b{name}\b", text) for text in texts):
-                    self.say(name, "is never used")
+        """Everything that is declared is used."""
+        used = {"Parameters": set(), "Conditions": set(), "Mappings": set()}
+        places = [self.template.get(kind, {}) for kind in ["Resources", "Conditions", "Outputs"]]
+        for node in (node for place in places for node in nodes(place)):
+            if not isinstance(node, dict):
+                continue
+            if isinstance(node.get("Ref"), str):
+                used["Parameters"].add(node["Ref"])
+            if "Fn::Sub" in node:
+                used["Parameters"] |= set(re.findall(r"\$\{(\w+)\}", json.dumps(node["Fn::Sub"])))
+            if "Fn::If" in node:
+                used["Conditions"].add(node["Fn::If"][0])
+            if isinstance(node.get("Condition"), str):
+                used["Conditions"].add(node["Condition"])
+            if "Fn::FindInMap" in node:
+                used["Mappings"].add(node["Fn::FindInMap"][0])
+        for kind, names in used.items():
+            for name in set(self.template.get(kind, {})) - names:
+                self.say(name, "is never used")
 
 
 def bodies(body):
@@ -357,7 +371,8 @@ def main():
         for problem in problems:
             print(f"{name}.yaml: {problem}", file=sys.stderr)
         failed += len(problems)
-    mistakes = [mistake for mistake in MISTAKES if mistake[0] in texts]
+    shipped = {path.stem for path in paths if path.resolve().parent == SHIPPED}
+    mistakes = [mistake for mistake in MISTAKES if mistake[0] in shipped]
     for name, right, wrong in mistakes:
         mistaken = texts[name].replace(right, wrong, 1)
         if mistaken == texts[name]:
