@@ -21,10 +21,16 @@ pub(crate) struct Right {
     pub(crate) name: Option<String>,
 }
 
-const VERBS: [&str; 3] = ["get", "list", "patch"];
+const VERBS: [&str; 4] = ["create", "get", "list", "patch"];
 
+/// The rights of the shipped Role.
 pub(crate) fn shipped() -> Vec<Right> {
-    let documents = parse_yaml(ROLE.as_bytes());
+    rights(ROLE)
+}
+
+/// The rights of a Role or `ClusterRole`.
+pub(crate) fn rights(role: &str) -> Vec<Right> {
+    let documents = parse_yaml(role.as_bytes());
     let [document] = documents.as_slice() else {
         panic!("{documents:?}");
     };
@@ -108,6 +114,7 @@ fn needed(action: &str) -> Right {
     let verb = match (method, name) {
         ("GET", Some(_)) => "get",
         ("GET", None) => "list",
+        ("POST", None) => "create",
         ("PATCH", Some(_)) => "patch",
         _ => panic!("{action}"),
     };

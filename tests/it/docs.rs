@@ -170,7 +170,8 @@ fn the_shipped_role_asks_for_what_the_readme_says() {
             r#"["rollouts/scale"] ["patch"]"#,
             r#"["configmaps"] ["get","patch"]"#,
             r#"["horizontalpodautoscalers"] ["list"]"#,
-            r#"["scaledobjects"] ["list"]"#
+            r#"["scaledobjects"] ["list"]"#,
+            r#"["events"] ["create"]"#
         ]
     );
 }

@@ -13,6 +13,7 @@ mod adapters;
 mod cli;
 mod contract;
 mod docs;
+mod manifests;
 mod process;
 mod servers;
 mod status;
