@@ -123,6 +123,8 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// Whether somebody else keeps changing the count.
     pub contested: bool,
+    /// Whether a trigger is active; `None` when a failed reading leaves it open.
+    pub active: Option<bool>,
     /// The trigger that asks for most, by its place in the policy; `None` when no reading leads.
     pub leading: Option<usize>,
     /// What to remember for the next pass.
@@ -269,6 +271,7 @@ pub fn decide(
         explanation,
         warnings,
         contested: !is_paused && contest::is_contested(&memory, now),
+        active: demand.active,
         leading: demand.leading.trigger(),
         state: memory,
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,14 @@ use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
+use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::{self, Configuration, Target};
+use crate::manifest::Target;
 use crate::pass::{self, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
+use crate::tell::{Occasion, Teller, Troubles, Untold, Voice};
 use crate::ticks::{Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
 
@@ -123,16 +126,10 @@ struct Function {
     clock: Clock,
     sources: AwsSources,
     clusters: Clusters,
-    configuration: RefCell<Option<Loaded>>,
+    loader: Loader,
     last_reasons: RefCell<LastReasons>,
+    troubles: Troubles,
     stops: LastStops,
-}
-
-/// A configuration and the bytes it was read from.
-#[derive(Clone)]
-struct Loaded {
-    bytes: Arc<[u8]>,
-    configuration: Arc<Configuration>,
 }
 
 impl Function {
@@ -144,8 +141,9 @@ impl Function {
             clock,
             sources: AwsSources::new(aws),
             clusters,
-            configuration: RefCell::default(),
+            loader: Loader::default(),
             last_reasons: RefCell::default(),
+            troubles: Troubles::default(),
             stops: LastStops::default(),
         }
     }
@@ -157,11 +155,17 @@ impl Function {
             .map_err(|error| InvocationError::Event(format!("the event is not JSON: {error}")))?;
         let wake = wake::parse(event.get().as_bytes())
             .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
-        let (configuration, stale) = self.load()?;
-        let (targets, unknown) = report::select(&configuration, &wake.scope);
         let deadline = deadline(context, begun);
-        let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         self.clusters.begin_invocation().await;
+        let Loaded {
+            configuration,
+            stale,
+            objects,
+        } = self.load(deadline).await?;
+        let teller = Teller::new(&self.troubles, &objects);
+        let voice = self.voice(wake.dry_run);
+        let (targets, unknown) = report::select(&configuration, &wake.scope);
+        let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
@@ -175,15 +179,22 @@ impl Function {
                 .iter()
                 .filter_map(|place| targets.get(*place).copied())
                 .collect();
-            let outcomes = self.pass(&due, deadline, wake.dry_run).await;
+            let mut outcomes = self.pass(&due, deadline, wake.dry_run).await;
+            if let Some(voice) = &voice {
+                self.tell(&teller, voice, &mut outcomes, deadline).await;
+            }
             tally.add(&places, outcomes);
+        }
+        if let Some(Voice { statuses, .. }) = voice {
+            let untold = teller.refused(statuses, &configuration, deadline).await;
+            log_untold(&untold);
         }
 
         let worked = begun.elapsed().saturating_sub(waited);
         let invocation = Invocation {
             wake: &wake,
             configuration: &configuration,
-            stale: stale.as_deref(),
+            stale: &stale,
             unknown: &unknown,
             now,
             duration_ms: u64::try_from(worked.as_millis()).unwrap_or(u64::MAX),
@@ -247,11 +258,10 @@ impl Function {
             memories: &self.clusters,
             hands: (!dry_run).then_some(hands),
         };
-        let default_cluster = self.settings.clusters.first();
         let plan = Plan {
             now: self.clock.now(),
             deadline,
-            default_cluster: default_cluster.map_or("", |cluster| cluster.name.as_str()),
+            default_cluster: self.settings.default_cluster(),
             stops: &self.stops,
         };
         let outcomes = pass::run(world, targets, plan).await;
@@ -265,58 +275,49 @@ impl Function {
         outcomes
     }
 
-    /// The configuration, parsed when its bytes are new. Unreadable, the last good one goes on and the invocation fails;
-    /// without one there is nothing to act on.
-    fn load(&self) -> Result<(Arc<Configuration>, Option<String>), InvocationError> {
-        let last = self.configuration.borrow().clone();
-        let path = &self.settings.config_file;
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let message = format!(
-                    "could not read the configuration `{}` (OUTRIGGER_CONFIG): {error}; ship it with the function, beside the binary",
-                    path.display()
-                );
-                return match last {
-                    Some(last) => Ok((
-                        last.configuration,
-                        Some(format!("{message}; the last good one is in force")),
-                    )),
-                    None => Err(InvocationError::Configuration(message)),
-                };
-            }
+    /// Tells the clusters what came of a pass.
+    async fn tell(
+        &self,
+        teller: &Teller<'_>,
+        voice: &Voice<'_, Clusters, Clusters>,
+        outcomes: &mut [Outcome<'_>],
+        deadline: Option<Instant>,
+    ) {
+        let occasion = Occasion {
+            now: self.clock.now(),
+            deadline,
+            default_cluster: self.settings.default_cluster(),
         };
-        if let Some(last) = last.filter(|last| *last.bytes == *bytes) {
-            return Ok((last.configuration, None));
-        }
-        let names: Vec<String> = self
-            .settings
-            .clusters
-            .iter()
-            .map(|cluster| cluster.name.clone())
-            .collect();
-        let file = path.to_string_lossy();
-        let context = manifest::Context {
-            file: &file,
-            namespace: &self.settings.namespace,
-            clusters: &names,
-        };
-        let configuration = manifest::read(&bytes, context).with_default_mode(self.settings.mode);
-        let configuration = Arc::new(configuration);
-        let findings: Vec<String> = configuration
-            .findings
-            .iter()
-            .map(report::finding_line)
-            .collect();
-        if !findings.is_empty() {
-            log::lines(&findings);
-        }
-        *self.configuration.borrow_mut() = Some(Loaded {
-            bytes: bytes.into(),
-            configuration: Arc::clone(&configuration),
-        });
-        Ok((configuration, None))
+        log_untold(&teller.outcomes(voice, outcomes, occasion).await);
     }
+
+    /// What there is to scale, with its new findings told.
+    async fn load(&self, deadline: Option<Instant>) -> Result<Loaded, InvocationError> {
+        let read = |path: &Path| std::fs::read(path);
+        let loaded = self
+            .loader
+            .load(&self.settings, read, &self.clusters, deadline)
+            .await
+            .map_err(|error| InvocationError::Configuration(error.to_string()))?;
+        let findings = self.loader.untold(&loaded.configuration);
+        let findings = findings.iter().map(|line| report::finding_line(line));
+        log::lines(&findings.collect::<Vec<_>>());
+        Ok(loaded)
+    }
+
+    /// What writes for the telling; nothing in a dry run.
+    fn voice(&self, dry_run: bool) -> Option<Voice<'_, Clusters, Clusters>> {
+        let voice = Voice {
+            events: &self.clusters,
+            statuses: &self.clusters,
+        };
+        (!dry_run).then_some(voice)
+    }
+}
+
+fn log_untold(untold: &[Untold]) {
+    let lines: Vec<String> = untold.iter().map(report::untold_line).collect();
+    log::lines(&lines);
 }
 
 /// When the pass must be finished. A deadline in the past is no deadline: `cargo lambda watch` hands out a constant.

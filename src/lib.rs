@@ -1,7 +1,8 @@
 //! Outrigger scales Kubernetes workloads on EKS, Argo Rollouts first, from the depth of SQS queues, from outside the cluster.
 //!
-//! [`wake`] says why the function was invoked and for which targets, [`manifest`] which targets there are, [`ticks`] when each is
-//! polled. A poll is one [`pass`]: it observes each target through its [`ports`], asks [`decide`] and acts. [`report`] says what happened. `lambda` serves
+//! [`wake`] says why the function was invoked and for which targets, [`load`] and [`manifest`] which targets there are, [`ticks`]
+//! when each is polled. A poll is one [`pass`]: it observes each target through its [`ports`], asks [`decide`] and acts. [`tell`]
+//! tells the clusters what happened, [`report`] everybody else. `lambda` serves
 //! invocations, `cli` is the tool for people, `adapters` reach the outside systems, and `sandbox` plays those systems for
 //! the demo, the tests and the benchmarks.
 //!
@@ -12,8 +13,9 @@
 //! - The modules without a feature are pure: they take data and return data. No clock, environment, log or network.
 //!   (`log` and `clock` are the two exceptions, and nothing pure uses them.)
 //! - `now` is a parameter. Only `clock` asks for it.
-//! - Only [`pass`] calls the ports. State is written before the count, each under a condition; a lost race is given up.
-//! - A pass over a world in which nothing changed writes nothing.
+//! - Only [`load`], [`pass`] and [`tell`] call the ports, one after another. State is written before the count, each under a condition;
+//!   a lost race is given up.
+//! - A pass over a world in which nothing changed writes nothing and has nothing to tell.
 //! - What acts for a target in shadow mode is composed without the port that writes counts, and a dry run without any that writes.
 //! - Nothing here can change a pod template, receive a message or read a Secret.
 //! - No log of another library is ever written.
@@ -27,6 +29,7 @@ pub mod document;
 pub mod fields;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod load;
 pub mod log;
 pub mod manifest;
 pub mod owners;
@@ -40,6 +43,7 @@ pub mod report;
 pub mod settings;
 pub mod state;
 pub mod stop;
+pub mod tell;
 pub mod thousandths;
 pub mod ticks;
 pub mod wake;

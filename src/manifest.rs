@@ -6,6 +6,7 @@
 
 mod authentication;
 mod behavior;
+mod cluster;
 mod scaled_object;
 mod trigger;
 mod workload;
@@ -18,8 +19,9 @@ use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
 use crate::policy::{Mode, Policy};
 
-pub use authentication::{Authentications, Resolution};
+pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
+pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
@@ -122,18 +124,35 @@ impl Configuration {
     pub fn refused(&self) -> Vec<String> {
         let mut seen = HashSet::new();
         self.errors()
-            .map(Finding::refused_name)
-            .filter(|name| seen.insert(name.clone()))
+            .map(Finding::refused_key)
+            .filter(|key| seen.insert(key.clone()))
+            .map(|(_, name)| name)
             .collect()
+    }
+}
+
+/// Where objects come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file, as it was named to us.
+    File(String),
+    /// The cluster of this name.
+    Cluster(String),
+}
+
+impl Origin {
+    /// Whether it is this cluster.
+    pub(crate) fn is_cluster(&self, name: &str) -> bool {
+        matches!(self, Self::Cluster(cluster) if cluster == name)
     }
 }
 
 /// A problem and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The file as it was named to us.
-    pub file: String,
-    /// The document in the stream, from 1.
+    /// Where the object is.
+    pub origin: Origin,
+    /// The document in the stream, or the object in the list, from 1.
     pub document: usize,
     /// The object, such as `default/worker`, once it has a name.
     pub object: Option<String>,
@@ -145,21 +164,30 @@ impl Finding {
     /// What it refuses, when it is an error: the object, or the document when that has no name.
     #[must_use]
     pub fn refused_name(&self) -> String {
-        self.object
-            .clone()
-            .unwrap_or_else(|| format!("document {} of {}", self.document, self.file))
+        self.object.clone().unwrap_or_else(|| match &self.origin {
+            Origin::File(file) => format!("document {} of {file}", self.document),
+            Origin::Cluster(cluster) => format!("object {} of cluster {cluster}", self.document),
+        })
+    }
+
+    /// What tells it from a thing of the same name somewhere else.
+    pub(crate) fn refused_key(&self) -> (&Origin, String) {
+        (&self.origin, self.refused_name())
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            file,
+            origin,
             document,
             object,
             problem,
         } = self;
-        write!(f, "{file}: document {document}")?;
+        match origin {
+            Origin::File(file) => write!(f, "{file}: document {document}")?,
+            Origin::Cluster(cluster) => write!(f, "cluster {cluster}")?,
+        }
         if let Some(position) = problem.position {
             write!(f, ", {position}")?;
         }
@@ -202,60 +230,36 @@ pub fn read_files(
     default_namespace: &str,
     clusters: &[String],
 ) -> Configuration {
+    // While they are read, documents are numbered through.
     let mut documents = Vec::new();
+    for (file, bytes) in files {
+        let of_file = document::parse_yaml(bytes).into_iter();
+        documents.extend(of_file.map(|document| (*file, document)));
+    }
     let mut reader = Reader {
-        places: Vec::new(),
-        findings: Vec::new(),
+        origin: Origin::File(String::new()),
         configuration: Configuration::default(),
     };
-    for (file, bytes) in files {
-        for document in document::parse_yaml(bytes) {
-            reader.places.push((file, document.number));
-            documents.push(document);
-        }
-    }
     let mut objects = Vec::new();
-    for (index, document) in documents.iter().enumerate() {
+    for (index, (_, document)) in documents.iter().enumerate() {
         reader.sort(index, document, &mut objects);
     }
-    let mut authentications = Authentications::default();
-    for (document, kind, node) in &objects {
-        if *kind != Kind::ScaledObject {
-            let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
-            let problems = authentications.add(*document, node, cluster_wide, default_namespace);
-            reader.report(*document, None, problems);
+    let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
+        target.and_then(|target| in_cluster(target, node, clusters, problems))
+    };
+    let mut configuration = reader.read(
+        &objects,
+        Authentications::default(),
+        default_namespace,
+        place,
+    );
+    for finding in &mut configuration.findings {
+        if let Some((file, document)) = documents.get(finding.document) {
+            finding.origin = Origin::File((*file).to_owned());
+            finding.document = document.number;
         }
     }
-    let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
-    for (document, kind, node) in &objects {
-        if *kind == Kind::ScaledObject {
-            let mut problems = Problems::default();
-            let (id, target) = read_scaled_object(
-                node,
-                default_namespace,
-                Resolution::From(&authentications),
-                &mut problems,
-            );
-            let target =
-                target.and_then(|target| in_cluster(target, node, clusters, &mut problems));
-            reader.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
-            found.extend(target.map(|target| (*document, node.position, target)));
-        }
-    }
-    for (document, object, problems) in authentications.used() {
-        reader.report(document, Some(&object), problems);
-    }
-    reader.refuse_duplicates(&mut found);
-    reader.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
-    // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
-    reader
-        .findings
-        .sort_by_key(|(document, finding)| (*document, finding.problem.position));
-    let findings = reader.findings.into_iter();
-    Configuration {
-        findings: findings.map(|(_, finding)| finding).collect(),
-        ..reader.configuration
-    }
+    configuration
 }
 
 /// Names the target's cluster, when the clusters are known.
@@ -301,28 +305,63 @@ enum Kind {
     ClusterTriggerAuthentication,
 }
 
-/// Documents go by their place in the list of all of them.
-struct Reader<'a> {
-    /// The file of each document, and its number there.
-    places: Vec<(&'a str, usize)>,
-    /// The findings, each with its document.
-    findings: Vec<(usize, Finding)>,
+struct Reader {
+    origin: Origin,
     configuration: Configuration,
 }
 
-impl Reader<'_> {
+impl Reader {
+    /// Reads the objects. `place` has the last word on each: it gives the target its cluster, or refuses it.
+    fn read(
+        mut self,
+        objects: &[(usize, Kind, &Node)],
+        mut authentications: Authentications,
+        default_namespace: &str,
+        place: impl Fn(Option<Target>, &Node, &mut Problems) -> Option<Target>,
+    ) -> Configuration {
+        for (document, kind, node) in objects {
+            if *kind != Kind::ScaledObject {
+                let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
+                let problems =
+                    authentications.add(*document, node, cluster_wide, default_namespace);
+                self.report(*document, None, problems);
+            }
+        }
+        let mut found: Vec<(usize, Option<document::Position>, Target)> = Vec::new();
+        for (document, kind, node) in objects {
+            if *kind == Kind::ScaledObject {
+                let mut problems = Problems::default();
+                let resolution = Resolution::From(&authentications);
+                let (id, target) =
+                    read_scaled_object(node, default_namespace, resolution, &mut problems);
+                let target = place(target, node, &mut problems);
+                self.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
+                found.extend(target.map(|target| (*document, node.position, target)));
+            }
+        }
+        for (document, object, problems) in authentications.used() {
+            self.report(document, Some(&object), problems);
+        }
+        self.refuse_duplicates(&mut found);
+        self.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
+        // Authentications are read before the objects that use them; the reader of the list wants the order of the file.
+        self.configuration
+            .findings
+            .sort_by_key(|finding| (finding.document, finding.problem.position));
+        self.configuration
+    }
+
     fn report(&mut self, document: usize, object: Option<&str>, problems: Problems) {
-        let (file, number) = self.places.get(document).copied().unwrap_or_default();
-        let finding = |problem| {
-            let finding = Finding {
-                file: file.to_owned(),
-                document: number,
-                object: object.map(str::to_owned),
-                problem,
-            };
-            (document, finding)
+        let origin = self.origin.clone();
+        let finding = |problem| Finding {
+            origin: origin.clone(),
+            document,
+            object: object.map(str::to_owned),
+            problem,
         };
-        self.findings.extend(problems.list.into_iter().map(finding));
+        self.configuration
+            .findings
+            .extend(problems.list.into_iter().map(finding));
     }
 
     /// Puts a document among the objects, or counts or refuses it.

@@ -94,7 +94,8 @@ impl TargetRef {
         }
     }
 
-    fn is(&self, workload: &WorkloadRef) -> bool {
+    /// Whether it points at this workload.
+    pub(crate) fn is(&self, workload: &WorkloadRef) -> bool {
         let Self { group, kind, name } = self;
         group == workload.kind.group() && kind == workload.kind.kind() && *name == workload.name
     }

@@ -97,6 +97,8 @@ pub struct Outcome<'t> {
     pub target: &'t Target,
     /// What was seen, remembered and decided; `None` when the workload could not be read.
     pub decided: Option<Decided>,
+    /// The workload as it was read, if it was.
+    pub seen: Option<Seen>,
     /// What was done about it.
     pub effect: Effect,
     /// What went wrong on the way.
@@ -372,6 +374,7 @@ where
         let mut outcome = Outcome {
             target,
             decided: None,
+            seen: None,
             effect: Effect::NotDone,
             faults: Vec::new(),
         };
@@ -458,6 +461,7 @@ where
             )
             .await;
         outcome.decided = Some(decided);
+        outcome.seen = Some(seen);
         outcome
     }
 

@@ -5,7 +5,10 @@ use std::future::Future;
 
 use jiff::Timestamp;
 
+use serde_json::Value as Json;
+
 use crate::decide::{QueueDepth, Workload};
+use crate::document::Node;
 use crate::manifest::WorkloadRef;
 use crate::owners::{Autoscaler, ScaledObject};
 use crate::policy::{Metric, Queue};
@@ -40,6 +43,34 @@ pub trait Workloads {
         &self,
         namespace: &Namespace,
     ) -> impl Future<Output = Result<Vec<ScaledObject>, Fault>>;
+}
+
+/// Reads the objects that say what is to be scaled, where clusters have them.
+pub trait Objects {
+    /// All objects of a kind, or a fault: a part of them is no configuration.
+    fn list(
+        &self,
+        kind: ObjectKind,
+        scope: &Scope,
+    ) -> impl Future<Output = Result<Vec<Node>, Fault>>;
+}
+
+/// Writes the status of ScaledObjects, and nothing else.
+pub trait Statuses {
+    /// Replaces the status if the object still is the version that was seen; otherwise a lost race. Returns the new version.
+    fn write_status(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        seen: &Version,
+        status: &Json,
+    ) -> impl Future<Output = Result<String, Fault>>;
+}
+
+/// Creates Kubernetes Events, and nothing else.
+pub trait Events {
+    /// Creates the Event about a workload.
+    fn create(&self, place: &Place, event: &Event) -> impl Future<Output = Result<(), Fault>>;
 }
 
 /// Writes replica counts, and nothing else.
@@ -151,8 +182,74 @@ pub struct Place {
 pub struct Seen {
     /// The object's uid: a workload that was deleted and made again is another one.
     pub uid: String,
+    /// Its `resourceVersion`, empty where the server told none.
+    pub version: String,
+    /// Its resource in URLs, such as `rollouts`.
+    pub resource: String,
     /// Its count and state.
     pub workload: Workload,
+}
+
+/// What says what is to be scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// `ScaledObject`.
+    ScaledObject,
+    /// `TriggerAuthentication`.
+    TriggerAuthentication,
+    /// `ClusterTriggerAuthentication`, which no namespace has.
+    ClusterTriggerAuthentication,
+}
+
+impl ObjectKind {
+    /// The resource in URLs and in RBAC rules.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::ScaledObject => "scaledobjects",
+            Self::TriggerAuthentication => "triggerauthentications",
+            Self::ClusterTriggerAuthentication => "clustertriggerauthentications",
+        }
+    }
+}
+
+/// Where objects are listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The namespace; `None` for all of them, and for what is in none.
+    pub namespace: Option<String>,
+}
+
+/// An object as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its uid.
+    pub uid: String,
+    /// Its `resourceVersion`.
+    pub version: String,
+}
+
+/// A Kubernetes Event about a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What makes its name differ from that of any other Event about the workload: the same for the same event.
+    pub key: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether a person should look.
+    pub warning: bool,
+    /// Why, in one word.
+    pub reason: String,
+    /// What was done about it, in one word.
+    pub action: &'static str,
+    /// The whole sentence.
+    pub message: String,
+    /// The workload's uid.
+    pub uid: String,
+    /// The workload's `resourceVersion`, empty where it is not known.
+    pub version: String,
 }
 
 /// A change to make.

@@ -349,6 +349,7 @@ pub fn decision_json(decision: &Decision) -> Json {
         explanation,
         warnings,
         contested: _,
+        active: _,
         leading: _,
         state,
     } = decision;

@@ -137,9 +137,10 @@ fn files(request: &Request<'_>, needs: &Needs) -> Result<BTreeMap<String, String
         ("wiring.yaml".to_owned(), wiring),
     ]);
     files.extend(account::files(request, needs)?);
+    let source = &request.settings.source;
     for ((cluster, name), workloads) in &needs.namespaces {
         let path = format!("kubernetes/{cluster}/{name}.yaml");
-        let text = rbac::namespace(name, workloads, request.plurals)?;
+        let text = rbac::namespace(name, workloads, request.plurals, source)?;
         files.insert(path, text);
     }
     Ok(files)

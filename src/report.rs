@@ -17,6 +17,7 @@ use crate::pass::{Decided, Effect, Outcome};
 use crate::policy::{MetricQuery, Mode};
 use crate::record::{decision_json, record_json};
 use crate::settings::{Log, Metrics};
+use crate::tell::Untold;
 use crate::ticks::Pace;
 use crate::wake::{Cause, QueueId, Scope, Wake};
 use tally::{Polled, Totals};
@@ -46,8 +47,8 @@ pub struct Invocation<'a> {
     pub wake: &'a Wake,
     /// The targets and what is wrong with the others.
     pub configuration: &'a Configuration,
-    /// Why the configuration is an old one, if it is.
-    pub stale: Option<&'a str>,
+    /// Why the configuration is an old one or only a part of it, if it is.
+    pub stale: &'a [String],
     /// Names that the event asks for and that do not exist.
     pub unknown: &'a [String],
     /// When it began.
@@ -180,10 +181,18 @@ pub fn decision_lines(
     lines
 }
 
-/// The line of a finding, for the first time that a configuration is read.
+/// The line of a finding.
 #[must_use]
-pub fn finding_line(finding: &Finding) -> String {
-    json!({"finding": finding.to_string()}).to_string()
+pub fn finding_line(finding: &str) -> String {
+    json!({"finding": finding}).to_string()
+}
+
+/// The line of what could not be told to a cluster.
+#[must_use]
+pub fn untold_line(untold: &Untold) -> String {
+    let Untold { target, fault } = untold;
+    let warning = json!({"code": fault.code, "message": fault.message});
+    json!({"target": target, "warning": warning}).to_string()
 }
 
 fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Json {
@@ -379,16 +388,17 @@ pub fn failure(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String>
         .collect();
     // The first error of each refused name, and how many more it has.
     let mut refused: Vec<(String, &Finding, usize)> = Vec::new();
-    let mut index_of: HashMap<String, usize> = HashMap::new();
+    let mut index_of = HashMap::new();
     for finding in invocation.configuration.errors() {
-        let name = finding.refused_name();
+        let key = finding.refused_key();
         if let Some((.., more)) = index_of
-            .get(&name)
-            .and_then(|index| refused.get_mut(*index))
+            .get(&key)
+            .and_then(|index: &usize| refused.get_mut(*index))
         {
             *more += 1;
         } else {
-            index_of.insert(name.clone(), refused.len());
+            let name = key.1.clone();
+            index_of.insert(key, refused.len());
             refused.push((name, finding, 0));
         }
     }

@@ -1,6 +1,7 @@
 //! The environment variables of the function, read once and checked together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::manifest::{is_account, is_region, is_role_arn};
 use crate::policy::Mode;
 
 /// Every variable with its default and meaning. The README's table is this one.
-pub const VARIABLES: [(&str, &str, &str); 9] = [
+pub const VARIABLES: [(&str, &str, &str); 10] = [
     (
         "OUTRIGGER_CLUSTERS",
         "",
@@ -19,7 +20,12 @@ pub const VARIABLES: [(&str, &str, &str); 9] = [
     (
         "OUTRIGGER_CONFIG",
         "file:outrigger.yaml",
-        "where the ScaledObjects are: `file:PATH`, relative to the function's folder",
+        "where the ScaledObjects are: `file:PATH`, relative to the function's folder; `cluster:NS1,NS2`, in these namespaces of every cluster of OUTRIGGER_CLUSTERS; `cluster:`, in all of their namespaces",
+    ),
+    (
+        "OUTRIGGER_ROLES",
+        "",
+        "the roles that ScaledObjects in clusters may have the function assume, as ARNs separated by commas; only with `cluster:`",
     ),
     (
         "OUTRIGGER_NAMESPACE",
@@ -61,8 +67,10 @@ pub const VARIABLES: [(&str, &str, &str); 9] = [
 /// What the function is told by its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file with the ScaledObjects.
-    pub config_file: PathBuf,
+    /// Where the ScaledObjects are.
+    pub source: Source,
+    /// The roles that ScaledObjects in clusters may name.
+    pub roles: Vec<String>,
     /// The clusters, at least one, the first being the default.
     pub clusters: Vec<Cluster>,
     /// The namespace of objects that name none.
@@ -75,6 +83,25 @@ pub struct Settings {
     pub log: Log,
     /// Which metrics are written.
     pub metrics: Metrics,
+}
+
+/// Where the ScaledObjects are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In a file.
+    File(PathBuf),
+    /// In these namespaces of every cluster; without any, in all namespaces.
+    Clusters(Vec<String>),
+}
+
+impl fmt::Display for Source {
+    /// The path of the file, or as `OUTRIGGER_CONFIG` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Clusters(namespaces) => write!(f, "cluster:{}", namespaces.join(",")),
+        }
+    }
 }
 
 /// An EKS cluster and the way to it.
@@ -142,7 +169,8 @@ impl Settings {
             errors: &mut errors,
         };
         reader.refuse_unknown();
-        let config_file = reader.config_file();
+        let source = reader.source();
+        let roles = reader.roles(source.as_ref());
         let clusters = reader.clusters();
         let namespace = reader.get("OUTRIGGER_NAMESPACE").to_owned();
         if !is_dns_label(&namespace) {
@@ -166,12 +194,13 @@ impl Settings {
             ("off", Metrics::Off),
         ];
         let metrics = reader.choice("OUTRIGGER_METRICS", &choices);
-        match (config_file, window_seconds, mode, log, metrics) {
-            (Some(config_file), Some(window_seconds), Some(mode), Some(log), Some(metrics))
+        match (source, window_seconds, mode, log, metrics) {
+            (Some(source), Some(window_seconds), Some(mode), Some(log), Some(metrics))
                 if errors.is_empty() =>
             {
                 Ok(Self {
-                    config_file,
+                    source,
+                    roles,
                     clusters,
                     namespace,
                     window_seconds,
@@ -182,6 +211,13 @@ impl Settings {
             }
             _ => Err(errors),
         }
+    }
+
+    /// The name of the cluster of objects that name none.
+    #[must_use]
+    pub fn default_cluster(&self) -> &str {
+        let first = self.clusters.first();
+        first.map_or("", |cluster| cluster.name.as_str())
     }
 
     /// A cluster by the name that an annotation gives, or the default one.
@@ -249,16 +285,56 @@ impl<'a> Reader<'a> {
         choice
     }
 
-    fn config_file(&mut self) -> Option<PathBuf> {
-        let found = self.get("OUTRIGGER_CONFIG");
+    fn source(&mut self) -> Option<Source> {
+        let variable = "OUTRIGGER_CONFIG";
+        let found = self.get(variable);
+        if let Some(list) = found.strip_prefix("cluster:") {
+            let namespaces: Vec<String> = items(list).map(str::to_owned).collect();
+            let twice =
+                |at: usize, name: &String| namespaces.iter().take(at).any(|known| known == name);
+            for (at, name) in namespaces.iter().enumerate() {
+                if !is_dns_label(name) {
+                    let message = format!(
+                        "found {}, allowed: a namespace (DNS-1123 label)",
+                        quoted(name)
+                    );
+                    self.error(variable, message);
+                } else if twice(at, name) {
+                    let message =
+                        format!("found the namespace {} twice, allowed: once", quoted(name));
+                    self.error(variable, message);
+                }
+            }
+            return Some(Source::Clusters(namespaces));
+        }
         let path = found.strip_prefix("file:").filter(|path| !path.is_empty());
         if path.is_none() {
             self.error(
-                "OUTRIGGER_CONFIG",
-                format!("found {}, allowed: file:PATH", quoted(found)),
+                variable,
+                format!(
+                    "found {}, allowed: file:PATH or cluster:NS1,NS2",
+                    quoted(found)
+                ),
             );
         }
-        path.map(PathBuf::from)
+        path.map(|path| Source::File(PathBuf::from(path)))
+    }
+
+    /// A list that is not read would look like a limit that holds.
+    fn roles(&mut self, source: Option<&Source>) -> Vec<String> {
+        let variable = "OUTRIGGER_ROLES";
+        let roles: Vec<String> = items(self.get(variable)).map(str::to_owned).collect();
+        for role in roles.iter().filter(|role| !is_role_arn(role)) {
+            let message = format!("found {}, allowed: the ARN of an IAM role", quoted(role));
+            self.error(variable, message);
+        }
+        if let (Some(Source::File(_)), false) = (source, roles.is_empty()) {
+            self.error(
+                variable,
+                "set beside a file, allowed: only with OUTRIGGER_CONFIG=cluster:…; a file is shipped with the function and may name any role",
+            );
+        }
+        roles
     }
 
     /// A schedule's rate is in minutes. 10 of them leave room below the 14 minutes of a token and the 15 of a function.
@@ -286,12 +362,7 @@ impl<'a> Reader<'a> {
             .map(String::as_str)
             .unwrap_or_default();
         let mut clusters: Vec<Cluster> = Vec::new();
-        for item in self
-            .get(variable)
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
+        for item in items(self.get(variable)) {
             match cluster(item, own_region) {
                 Ok(cluster) if clusters.iter().any(|known| known.name == cluster.name) => {
                     self.error(
@@ -343,6 +414,13 @@ impl<'a> Reader<'a> {
         }
         clusters
     }
+}
+
+/// The items of a list that is separated by commas.
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 /// `NAME`, `arn:…:eks:REGION:ACCOUNT:cluster/NAME`, either with `=ROLE_ARN` behind it.
@@ -420,7 +498,11 @@ mod tests {
     #[test]
     fn defaults() {
         let settings = read(&[("OUTRIGGER_CLUSTERS", "prod")]).unwrap();
-        assert_eq!(settings.config_file, PathBuf::from("outrigger.yaml"));
+        assert_eq!(
+            settings.source,
+            Source::File(PathBuf::from("outrigger.yaml"))
+        );
+        assert_eq!(settings.roles, [""; 0]);
         assert_eq!(
             (settings.namespace.as_str(), settings.log, settings.metrics),
             ("default", Log::Changes, Metrics::Totals)
@@ -479,6 +561,58 @@ mod tests {
     }
 
     #[test]
+    fn objects_in_clusters() {
+        const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
+        let read = |config: &str, roles: &str| {
+            let settings = read(&[
+                ("OUTRIGGER_CLUSTERS", "p"),
+                ("OUTRIGGER_CONFIG", config),
+                ("OUTRIGGER_ROLES", roles),
+            ]);
+            settings.map(|settings| (settings.source.to_string(), settings.roles))
+        };
+        let good = |config: &str| read(config, ROLE).unwrap();
+        assert_eq!(
+            good("cluster:a, b,"),
+            ("cluster:a,b".to_owned(), vec![ROLE.to_owned()])
+        );
+        assert_eq!(good("cluster:").0, "cluster:");
+        for (config, roles, wanted) in [
+            (
+                "cluster:a,A",
+                "",
+                "OUTRIGGER_CONFIG: found `A`, allowed: a namespace",
+            ),
+            (
+                "cluster:a,b,a",
+                "",
+                "OUTRIGGER_CONFIG: found the namespace `a` twice",
+            ),
+            (
+                "cluster",
+                "",
+                "OUTRIGGER_CONFIG: found `cluster`, allowed: file:PATH or",
+            ),
+            (
+                "cluster:",
+                "reader",
+                "OUTRIGGER_ROLES: found `reader`, allowed: the ARN",
+            ),
+            (
+                "file:x",
+                ROLE,
+                "OUTRIGGER_ROLES: set beside a file, allowed: only with",
+            ),
+        ] {
+            let errors = read(config, roles).unwrap_err();
+            assert!(
+                errors.len() == 1 && errors[0].contains(wanted),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
     fn every_mistake_is_reported() {
         let errors = read(&[
             ("OUTRIGGER_CONFIG", "s3://x"),
@@ -493,7 +627,7 @@ mod tests {
         .unwrap_err();
         for wanted in [
             "OUTRIGGER_CLUSTER: unknown, did you mean `OUTRIGGER_CLUSTERS`?",
-            "OUTRIGGER_CONFIG: found `s3://x`, allowed: file:PATH",
+            "OUTRIGGER_CONFIG: found `s3://x`, allowed: file:PATH or cluster:NS1,NS2",
             "OUTRIGGER_CLUSTERS: found `a b`",
             "OUTRIGGER_CLUSTERS: found the role `y`",
             "OUTRIGGER_CLUSTERS: no region",

@@ -2,10 +2,13 @@
 
 mod connection;
 mod discovery;
+mod events;
 mod fault;
+mod list;
 mod objects;
 mod observer;
 mod owners;
+mod scaled_objects;
 
 use std::sync::Arc;
 
@@ -50,7 +53,7 @@ struct Call<'a> {
     cluster: &'a str,
     method: &'static str,
     path: String,
-    /// A JSON Patch for `PATCH`, else empty.
+    /// A JSON Patch for `PATCH`, an object for `POST`, else empty.
     body: Vec<u8>,
     /// What it is for, for messages: `read Rollout default/worker`.
     what: String,
@@ -167,7 +170,11 @@ fn request(call: &Call<'_>) -> Result<Request<Vec<u8>>, Failure> {
         .uri(&call.path)
         .header(http::header::ACCEPT, "application/json");
     if !call.body.is_empty() {
-        builder = builder.header(http::header::CONTENT_TYPE, "application/json-patch+json");
+        let kind = match call.method {
+            "PATCH" => "application/json-patch+json",
+            _ => "application/json",
+        };
+        builder = builder.header(http::header::CONTENT_TYPE, kind);
     }
     builder.body(call.body.clone()).map_err(|error| {
         Failure::from_fault(Fault::failed(

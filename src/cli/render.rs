@@ -12,7 +12,7 @@ use super::{Failure, hinted, print, print_errors, read_input};
 use crate::fields::Severity;
 use crate::manifest::{Configuration, WorkloadKind, is_account, is_region, read_files};
 use crate::render::{Plurals, RenderError, Rendered, Request, render};
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use folder::Folder;
 
 #[derive(Debug, clap::Args)]
@@ -172,10 +172,22 @@ impl Asked {
                 format!("--account: found `{account}`, allowed: the 12 digits of an account");
             return Err(hinted(message, "such as --account 123456789012"));
         }
-        let files = if arguments.files.is_empty() {
-            vec![settings.config_file.clone()]
-        } else {
-            arguments.files.clone()
+        let files = match &settings.source {
+            // A right on all namespaces names no workload.
+            Source::Clusters(namespaces) if namespaces.is_empty() => {
+                let hint = "name the namespaces, as in OUTRIGGER_CONFIG=cluster:NAMESPACE,…, or apply infra/kubernetes/components/cluster-mode-all-namespaces";
+                let message = "the function is to read ScaledObjects of every namespace, and what is rendered is for known ones";
+                return Err(hinted(message, hint));
+            }
+            Source::Clusters(_) if arguments.files.is_empty() => {
+                let hint = "kubectl get scaledobjects,triggerauthentications -A -o yaml | outrigger render -f -";
+                return Err(hinted(
+                    "the ScaledObjects are in the cluster, and nothing is rendered without them",
+                    hint,
+                ));
+            }
+            Source::File(path) if arguments.files.is_empty() => vec![path.clone()],
+            Source::File(_) | Source::Clusters(_) => arguments.files.clone(),
         };
         let resources: anyhow::Result<Plurals> =
             arguments.resource.iter().map(|text| plural(text)).collect();
@@ -307,7 +319,12 @@ fn command(
     environment: &BTreeMap<String, String>,
 ) -> String {
     let mut words = Vec::new();
-    for name in ["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"] {
+    let mut variables = vec!["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"];
+    match settings.source {
+        Source::File(_) => {}
+        Source::Clusters(_) => variables.extend(["OUTRIGGER_CONFIG", "OUTRIGGER_ROLES"]),
+    }
+    for name in variables {
         let value = environment.get(name).map(|value| value.trim());
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             words.push(format!("{name}={}", word(value)));

@@ -10,12 +10,11 @@ mod words;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use tokio::time::MissedTickBehavior;
@@ -27,12 +26,13 @@ use crate::adapters::sources::AwsSources;
 use crate::clock::Clock;
 use crate::fields::is_dns_label;
 use crate::lambda::install_crypto;
+use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::{self, Configuration};
+use crate::manifest::Configuration;
 use crate::pass::{self, Outcome, Plan, World};
 use crate::policy::Identity;
 use crate::report::select;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::stop::LastStops;
 use crate::wake::Scope;
 use crate::yaml;
@@ -135,6 +135,7 @@ struct Status {
     sources: AwsSources,
     clusters: Clusters,
     stops: LastStops,
+    loader: Loader,
 }
 
 /// What was seen, as text.
@@ -198,6 +199,7 @@ impl Status {
             sources: AwsSources::new(Arc::clone(&aws)),
             clusters: Clusters::new(aws, settings.clusters.clone()),
             stops: LastStops::default(),
+            loader: Loader::default(),
             settings,
         })
     }
@@ -237,27 +239,33 @@ impl Status {
 
     /// One pass without hands, and what came of it.
     async fn look(&self) -> anyhow::Result<View> {
-        let configuration = self.load()?;
-        let source = self.settings.config_file.display().to_string();
+        self.clusters.begin_invocation().await;
+        let Loaded {
+            configuration,
+            stale,
+            objects: _,
+        } = self.load().await?;
+        let source = self.settings.source.to_string();
         let (mut targets, unknown) = select(&configuration, &self.scope);
         targets.retain(|target| self.is_in_namespace(&target.id.namespace));
-        self.clusters.begin_invocation().await;
         let now = self.clock.now();
-        let default_cluster = self.settings.clusters.first();
         let plan = Plan {
             now,
             // Each call has a timeout of its own.
             deadline: None,
-            default_cluster: default_cluster.map_or("", |cluster| cluster.name.as_str()),
+            default_cluster: self.settings.default_cluster(),
             stops: &self.stops,
         };
         let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);
         let outcomes = pass::run(world, &targets, plan).await;
         let rows = self.rows(&outcomes, &configuration);
-        if rows.is_empty() && unknown.is_empty() {
+        if rows.is_empty() && unknown.is_empty() && stale.is_empty() {
             return Err(nothing(&configuration, self.namespace.as_deref(), &source));
         }
         let mut errors = complaints(&rows);
+        for stale in &stale {
+            let _infallible = writeln!(errors, "error: {}", printable(stale));
+        }
         for name in &unknown {
             let line = unknown_target(name, &configuration, &source);
             let _infallible = writeln!(errors, "{line}");
@@ -274,39 +282,26 @@ impl Status {
         Ok(View {
             output,
             errors,
-            failed: !unknown.is_empty() || rows.iter().any(Row::is_failed),
+            failed: !unknown.is_empty() || !stale.is_empty() || rows.iter().any(Row::is_failed),
         })
     }
 
-    /// What there is to scale. Nothing else here knows where that comes from.
-    fn load(&self) -> anyhow::Result<Configuration> {
-        let Settings {
-            config_file,
-            clusters,
-            namespace,
-            mode,
-            ..
-        } = &self.settings;
-        let bytes = match &self.input {
-            Some(bytes) => bytes.clone(),
-            None => std::fs::read(config_file).with_context(|| {
-                format!("could not read the configuration `{}`", config_file.display())
-            })
-            .map_err(|error| {
-                let hint = "give the function's file with -f FILE, or say where it is with OUTRIGGER_CONFIG=file:PATH";
-                hinted(format!("{error:#}"), hint)
-            })?,
+    /// What there is to scale, as the function would find it. Nothing else here knows where that comes from.
+    async fn load(&self) -> anyhow::Result<Loaded> {
+        let read = |path: &Path| match &self.input {
+            Some(bytes) => Ok(bytes.clone()),
+            None => std::fs::read(path),
         };
-        let names: Vec<String> = clusters
-            .iter()
-            .map(|cluster| cluster.name.clone())
-            .collect();
-        let context = manifest::Context {
-            file: &config_file.to_string_lossy(),
-            namespace,
-            clusters: &names,
-        };
-        Ok(manifest::read(&bytes, context).with_default_mode(*mode))
+        let loaded = self.loader.load(&self.settings, read, &self.clusters, None);
+        loaded.await.map_err(|error| {
+            let hint = match self.settings.source {
+                Source::File(_) => {
+                    "give the function's file with -f FILE, or say where it is with OUTRIGGER_CONFIG=file:PATH"
+                }
+                Source::Clusters(_) => "the function needs the same rights; the README lists them",
+            };
+            hinted(error.to_string(), hint)
+        })
     }
 
     fn is_in_namespace(&self, namespace: &str) -> bool {

@@ -7,13 +7,35 @@ use crate::document::{Node, Position, Value, quoted};
 use crate::fields::{self, Fields, Problems, one_of, suggestion};
 use crate::policy::Identity;
 
-/// The TriggerAuthentications of a stream. A cluster-wide one has no namespace.
+/// The TriggerAuthentications of a stream or a cluster. A cluster-wide one has no namespace.
 #[derive(Debug, Default)]
 pub struct Authentications {
     by_name: BTreeMap<(Option<String>, String), Kind>,
+    /// Where they could not be listed. Empty for a stream, which is whole.
+    unlisted: Vec<Unlisted>,
+    /// Whether they are a cluster's.
+    in_cluster: bool,
     /// What is wrong with those that have errors, by document. Told only when a trigger refers to one: the stream may
     /// hold those of other scalers, too.
     broken: Vec<Broken>,
+}
+
+/// Authentications of a cluster that are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Those that are in no namespace.
+    pub cluster_wide: bool,
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// What was tried, what was wrong and what to do next.
+    pub why: String,
+}
+
+impl Unlisted {
+    fn is_about(&self, scope: Option<&String>) -> bool {
+        self.cluster_wide == scope.is_none()
+            && (self.namespace.is_none() || self.namespace.as_ref() == scope)
+    }
 }
 
 #[derive(Debug)]
@@ -45,6 +67,22 @@ pub enum Resolution<'a> {
 }
 
 impl Authentications {
+    /// Those of a cluster, to be added, without those that could not be listed.
+    pub(super) fn of_cluster(unlisted: &[Unlisted]) -> Self {
+        Self {
+            unlisted: unlisted.to_vec(),
+            in_cluster: true,
+            ..Self::default()
+        }
+    }
+
+    /// Why one that is not here may be there all the same.
+    fn unlisted(&self, scope: Option<&String>) -> Option<&str> {
+        let mut unlisted = self.unlisted.iter();
+        let found = unlisted.find(|unlisted| unlisted.is_about(scope))?;
+        Some(&found.why)
+    }
+
     /// Reads an object. What cannot be told without its name is returned, the rest kept for [`Authentications::used`].
     pub(super) fn add(
         &mut self,
@@ -270,7 +308,18 @@ pub(super) fn identity(
             return Identity::Function;
         }
         Some(Kind::Other) => "holds no `podIdentity.provider: aws`",
-        None => "is not in this stream",
+        None => {
+            if let Some(why) = authentications.unlisted(key.0.as_ref()) {
+                let message = format!("the authentication `{name}` is not known: {why}");
+                problems.error(position, &path, message);
+                return Identity::Function;
+            }
+            match (authentications.in_cluster, cluster_wide) {
+                (false, _) => "is not in this stream",
+                (true, false) => "is not in this namespace",
+                (true, true) => "is not in this cluster",
+            }
+        }
     };
     if operator {
         let message = format!(

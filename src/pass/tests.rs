@@ -127,6 +127,8 @@ impl Workloads for Servers {
         let (uid, replicas) = self.workloads.borrow()[name].clone();
         Ok(Seen {
             uid,
+            version: "1".to_owned(),
+            resource: "rollouts".to_owned(),
             workload: Workload {
                 replicas,
                 rollout: None,

@@ -7,7 +7,7 @@ use super::needs::{Needs, Place, UsedCluster};
 use super::text::{logical, partition, statements};
 use super::{RenderError, Request};
 use crate::policy::Mode;
-use crate::settings::{Cluster, ClusterAddress, Log, Metrics, Settings};
+use crate::settings::{Cluster, ClusterAddress, Log, Metrics, Settings, Source};
 use crate::yaml::scalar;
 
 const TEMPLATE: &str = include_str!("../../infra/template.yaml");
@@ -101,7 +101,8 @@ fn entries(request: &Request<'_>, needs: &Needs) -> Vec<Words> {
 /// What the function is told.
 fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
     let Settings {
-        config_file: _,
+        source,
+        roles,
         clusters,
         namespace,
         window_seconds: _,
@@ -125,6 +126,14 @@ fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
     };
     let list: Vec<String> = clusters.iter().map(named).collect();
     let mut lines = format!("OUTRIGGER_CLUSTERS: {}\n", scalar(&list.join(",")));
+    if !roles.is_empty() {
+        let _infallible = writeln!(lines, "OUTRIGGER_ROLES: {}", scalar(&roles.join(",")));
+    }
+    let config = match source {
+        // What is packed with the function has this name, wherever it was read from.
+        Source::File(_) => "file:outrigger.yaml".to_owned(),
+        Source::Clusters(_) => source.to_string(),
+    };
     let address = clusters.first().and_then(|first| first.address.as_ref());
     if let Some(ClusterAddress {
         endpoint,
@@ -138,7 +147,7 @@ fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
         );
     }
     vec![
-        ("default Config", default("file:outrigger.yaml")),
+        ("default Config", default(&config)),
         ("default Namespace", default(namespace)),
         ("default Mode", default(mode)),
         ("default Log", default(log)),

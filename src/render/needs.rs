@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{RenderError, Request};
 use crate::manifest::{Target, WorkloadKind, is_account};
 use crate::policy::{Identity, Mode, Policy, Queue, QueueAddress, SqsTrigger, Trigger};
-use crate::settings::Cluster;
+use crate::settings::{Cluster, Source};
 
 /// Everything that is needed, sorted, each thing once.
 #[derive(Debug, Default)]
@@ -95,16 +95,22 @@ impl Needs {
                 continue;
             };
             needs.add_workload(target, &cluster.name);
-            if needs.clusters.contains_key(&cluster.name) {
-                continue;
-            }
-            match needs.cluster(cluster) {
-                Ok(used) => {
-                    needs.clusters.insert(cluster.name.clone(), used);
+            errors.extend(needs.add_cluster(cluster).err());
+        }
+        match &request.settings.source {
+            Source::File(_) => {}
+            // There the objects are looked for, whether there are any or not.
+            Source::Clusters(namespaces) => {
+                for cluster in &request.settings.clusters {
+                    errors.extend(needs.add_cluster(cluster).err());
+                    for namespace in namespaces {
+                        let key = (cluster.name.clone(), namespace.clone());
+                        needs.namespaces.entry(key).or_default();
+                    }
                 }
-                Err(error) => errors.push(error),
             }
         }
+        errors.dedup();
         errors.extend(needs.roles_of_one_name());
         if errors.is_empty() {
             Ok(needs)
@@ -198,7 +204,7 @@ impl Needs {
     }
 
     /// Notes who signs in to a cluster and who describes it.
-    fn cluster(&mut self, cluster: &Cluster) -> Result<UsedCluster, RenderError> {
+    fn add_cluster(&mut self, cluster: &Cluster) -> Result<(), RenderError> {
         let Cluster {
             name,
             region,
@@ -234,10 +240,10 @@ impl Needs {
         if address.is_none() {
             rights.described.insert(place.clone());
         }
-        Ok(UsedCluster {
-            place,
-            role: role_arn.clone(),
-        })
+        let role = role_arn.clone();
+        self.clusters
+            .insert(name.clone(), UsedCluster { place, role });
+        Ok(())
     }
 }
 

@@ -6,38 +6,54 @@ use std::fmt::Write as _;
 use super::base::{BaseError, Fill, fill};
 use super::needs::{Named, Workloads};
 use crate::manifest::WorkloadKind;
+use crate::settings::Source;
 use crate::yaml::scalar;
 
 const ROLE: &str = include_str!("../../infra/kubernetes/role.yaml");
 const ROLE_BINDING: &str = include_str!("../../infra/kubernetes/rolebinding.yaml");
 const CONFIG_MAP: &str = include_str!("../../infra/kubernetes/configmap.yaml");
+const CLUSTER_MODE_ROLE: &str =
+    include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+const CLUSTER_MODE_BINDING: &str =
+    include_str!("../../infra/kubernetes/components/cluster-mode/rolebinding.yaml");
 
 /// The plural of kinds by API group and kind, as a person has given them.
 pub type Plurals = BTreeMap<(String, String), String>;
 
-/// Role, RoleBinding and ConfigMap of a namespace.
+/// Role, RoleBinding and ConfigMap of a namespace; with ScaledObjects in the cluster itself also the rights for those.
 pub(super) fn namespace(
     name: &str,
     workloads: &Workloads,
     plurals: &Plurals,
+    source: &Source,
 ) -> Result<String, BaseError> {
     let rules: String = workloads
         .values()
         .map(|named| rules(named, &plural(&named.kind, plurals).0))
         .collect();
     let role = fill(ROLE, &[("workloads", Fill::Text(rules))])?;
-    let documents = [role.as_str(), ROLE_BINDING, CONFIG_MAP].map(|base| in_namespace(base, name));
-    let [role, binding, config_map] = documents;
-    Ok([role?, binding?, config_map?].join("---\n"))
+    let mut bases = vec![role.as_str(), ROLE_BINDING, CONFIG_MAP];
+    match source {
+        Source::File(_) => {}
+        Source::Clusters(_) => bases.extend([CLUSTER_MODE_ROLE, CLUSTER_MODE_BINDING]),
+    }
+    let documents: Result<Vec<String>, BaseError> =
+        bases.iter().map(|base| in_namespace(base, name)).collect();
+    Ok(documents?.join("---\n"))
 }
 
 /// The same object in a namespace. A base leaves that to `kubectl -n`.
 fn in_namespace(base: &str, namespace: &str) -> Result<String, BaseError> {
-    let (block, words) = ("metadata", "  name: outrigger\n");
-    let parts = base.split_once(words);
-    let (head, tail) = parts.ok_or(BaseError::NoWords { block, words })?;
+    let (block, words) = ("metadata", "metadata:\n  name: ");
+    let name = base.split_once(words).and_then(|(head, tail)| {
+        let (name, tail) = tail.split_once('\n')?;
+        Some((head, name, tail))
+    });
+    let (head, name, tail) = name.ok_or(BaseError::NoWords { block, words })?;
     let namespace = scalar(namespace);
-    Ok(format!("{head}{words}  namespace: {namespace}\n{tail}"))
+    Ok(format!(
+        "{head}{words}{name}\n  namespace: {namespace}\n{tail}"
+    ))
 }
 
 /// A Rollout is read itself, other kinds through `/scale`; the count is written where it is.

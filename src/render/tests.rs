@@ -74,12 +74,8 @@ impl Case {
         configuration
     }
 
-    fn render_targets(
-        &self,
-        settings: &Settings,
-        targets: &[Target],
-    ) -> Result<Rendered, Vec<RenderError>> {
-        render(&Request {
+    fn request<'a>(&'a self, settings: &'a Settings, targets: &'a [Target]) -> Request<'a> {
+        Request {
             targets,
             settings,
             region: "ap-northeast-1",
@@ -87,7 +83,15 @@ impl Case {
             plurals: &self.plurals,
             package: "../package.zip",
             command: "outrigger render",
-        })
+        }
+    }
+
+    fn render_targets(
+        &self,
+        settings: &Settings,
+        targets: &[Target],
+    ) -> Result<Rendered, Vec<RenderError>> {
+        render(&self.request(settings, targets))
     }
 
     fn result(&self) -> Result<Rendered, Vec<RenderError>> {
@@ -795,6 +799,46 @@ fn clusters_of_other_regions_have_a_stack_there() {
 }
 
 #[test]
+fn objects_in_the_cluster_need_their_own_rights() {
+    let rendered = case(WORKER)
+        .with("OUTRIGGER_CONFIG", "cluster:default,shop")
+        .with("OUTRIGGER_ROLES", "arn:aws:iam::222222222222:role/reader")
+        .rendered();
+    let template = json_of(&rendered, "template.yaml");
+    assert_eq!(
+        template["Parameters"]["Config"]["Default"],
+        "cluster:default,shop"
+    );
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(
+        variables["OUTRIGGER_ROLES"],
+        "arn:aws:iam::222222222222:role/reader"
+    );
+    // Also where there is no object yet.
+    for namespace in ["default", "shop"] {
+        let text = &rendered.files[&format!("kubernetes/prod/{namespace}.yaml")];
+        let documents = parse_yaml(text.as_bytes());
+        let kinds: Vec<Json> = documents
+            .iter()
+            .map(|document| document.root.as_ref().unwrap().to_json())
+            .map(|object| {
+                assert_eq!(object["metadata"]["namespace"], namespace);
+                json!([object["kind"], object["metadata"]["name"]])
+            })
+            .collect();
+        let expected = [
+            json!(["Role", "outrigger"]),
+            json!(["RoleBinding", "outrigger"]),
+            json!(["ConfigMap", "outrigger"]),
+            json!(["Role", "outrigger-cluster-mode"]),
+            json!(["RoleBinding", "outrigger-cluster-mode"]),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(text.contains("rollouts"), namespace == "default");
+    }
+}
+
+#[test]
 fn what_is_not_clear_is_refused() {
     let url = |account: &str| {
         queue(
@@ -890,7 +934,8 @@ proptest! {
         let settings = case.settings();
         let configuration = case.configuration(&settings);
         let policy = &configuration.targets[0].policy;
-        let (_, depth) = alarms(&case.rendered())[0].clone();
+        let needs = Needs::of(&case.request(&settings, &configuration.targets)).unwrap();
+        let depth = *needs.queues.first_key_value().unwrap().1;
         prop_assert!(wants(policy, depth) > min);
         prop_assert_eq!(wants(policy, depth - 1), min);
     }

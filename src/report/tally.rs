@@ -192,6 +192,7 @@ mod tests {
         Outcome {
             target: &configuration.targets[place],
             decided: None,
+            seen: None,
             effect,
             faults: faults
                 .iter()

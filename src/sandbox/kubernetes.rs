@@ -26,6 +26,7 @@ mod page;
 mod patch;
 pub(super) mod rbac;
 mod resource;
+mod selector;
 mod store;
 
 /// A handle on the cluster; cloning it shares the cluster.
@@ -200,7 +201,10 @@ impl Kubernetes {
         );
         let resource = resource.ok_or_else(|| CreateError("unknown kind".to_owned()))?;
         let name = text("/metadata/name").ok_or_else(|| CreateError("no name".to_owned()))?;
-        let namespace = text("/metadata/namespace").unwrap_or_else(|| "default".to_owned());
+        let namespace = text("/metadata/namespace").unwrap_or_else(|| match resource.namespaced {
+            true => "default".to_owned(),
+            false => String::new(),
+        });
         let place = Place {
             resource,
             namespace: &namespace,
@@ -217,6 +221,18 @@ impl Kubernetes {
         let resource = resource::of_plural(plural)?;
         let store = lock(&self.shared.store);
         store.get(place(resource, namespace, name)).ok().cloned()
+    }
+
+    /// All objects of a kind in a namespace, by its plural, in the order of their names.
+    #[must_use]
+    pub fn list(&self, plural: &str, namespace: &str) -> Vec<Value> {
+        let Some(resource) = resource::of_plural(plural) else {
+            return Vec::new();
+        };
+        let (page, selector) = (page::Page::default(), selector::Selector::default());
+        let list = lock(&self.shared.store).list(resource, Some(namespace), &page, &selector);
+        let items = list.get("items").and_then(Value::as_array);
+        items.cloned().unwrap_or_default()
     }
 
     /// Deletes an object, by the plural of its kind. One that is not there stays away.

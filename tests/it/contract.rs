@@ -10,6 +10,9 @@ use crate::support::function::Function;
 use crate::support::{WORKER, actions, bare, furnish};
 
 const ROLE: &str = include_str!("../../infra/kubernetes/role.yaml");
+const CLUSTER_MODE: &str = include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+const EVERYWHERE: &str =
+    include_str!("../../infra/kubernetes/components/cluster-mode-all-namespaces/clusterrole.yaml");
 
 /// One thing that is allowed or done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,9 +26,13 @@ pub(crate) struct Right {
 
 const VERBS: [&str; 4] = ["create", "get", "list", "patch"];
 
-/// The rights of the shipped Role.
 pub(crate) fn shipped() -> Vec<Right> {
     rights(ROLE)
+}
+
+/// What the component for ScaledObjects in the cluster adds.
+pub(crate) fn cluster_mode() -> Vec<Right> {
+    rights(CLUSTER_MODE)
 }
 
 /// The rights of a Role or `ClusterRole`.
@@ -97,7 +104,7 @@ pub(crate) fn role(rights: &[Right]) -> String {
 }
 
 /// What a request needs, in the form of the shipped rules: only `ConfigMap`s are allowed by name.
-fn needed(action: &str) -> Right {
+pub(crate) fn needed(action: &str) -> Right {
     let (method, path) = action.split_once(' ').unwrap();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (group, rest) = match parts.as_slice() {
@@ -114,8 +121,8 @@ fn needed(action: &str) -> Right {
     let verb = match (method, name) {
         ("GET", Some(_)) => "get",
         ("GET", None) => "list",
-        ("POST", None) => "create",
         ("PATCH", Some(_)) => "patch",
+        ("POST", None) => "create",
         _ => panic!("{action}"),
     };
     let name = name.filter(|_| resource == "configmaps").map(str::to_owned);
@@ -138,8 +145,12 @@ async fn cluster(rbac: String) -> Sandbox {
 }
 
 /// Out, settled, steady, and back in after somebody else went too far. Whether all of it went well.
-async fn full_cycle(sandbox: &Sandbox) -> bool {
-    let function = Function::start(sandbox, WORKER, &[]).await;
+pub(crate) async fn full_cycle(sandbox: &Sandbox) -> bool {
+    full_cycle_with(sandbox, WORKER, &[]).await
+}
+
+async fn full_cycle_with(sandbox: &Sandbox, file: &str, environment: &[(&str, &str)]) -> bool {
+    let function = Function::start(sandbox, file, environment).await;
     for step in 0..4 {
         if step == 3 {
             let kubernetes = sandbox.kubernetes();
@@ -150,7 +161,20 @@ async fn full_cycle(sandbox: &Sandbox) -> bool {
         }
     }
     let written = sandbox.kubernetes().scale_writes("default", "worker");
-    written == [(2, 7), (20, 7)]
+    // An Event that cannot be created fails nothing.
+    let told = sandbox.kubernetes().list("events", "default").len();
+    written == [(2, 7), (20, 7)] && told == 2
+}
+
+/// The same with the ScaledObject in the cluster, whose status must be true in the end.
+async fn full_cycle_in_cluster(sandbox: &Sandbox) -> bool {
+    let kubernetes = sandbox.kubernetes();
+    let document = &parse_yaml(WORKER.as_bytes())[0];
+    let object = document.root.as_ref().unwrap().to_json();
+    kubernetes.create(object).unwrap();
+    let cycled = full_cycle_with(sandbox, "", &[("OUTRIGGER_CONFIG", "cluster:default")]).await;
+    let object = kubernetes.get("scaledobjects", "default", "worker");
+    cycled && object.unwrap()["status"]["conditions"][0]["status"] == "True"
 }
 
 #[tokio::test]
@@ -172,4 +196,40 @@ async fn no_right_can_be_left_out() {
         let sandbox = cluster(role(&rights)).await;
         assert!(!full_cycle(&sandbox).await, "{right:?} is not needed");
     }
+}
+
+#[tokio::test]
+async fn cluster_mode_needs_exactly_what_its_component_adds() {
+    let rights: Vec<Right> = shipped().into_iter().chain(cluster_mode()).collect();
+    let in_cluster = async |rights: &[Right]| {
+        let sandbox = cluster(role(rights)).await;
+        sandbox.kubernetes().set_keda_installed(true);
+        (full_cycle_in_cluster(&sandbox).await, sandbox)
+    };
+    let (cycled, sandbox) = in_cluster(&rights).await;
+    assert!(cycled);
+    let made = actions(&sandbox, Service::Kubernetes);
+    let made: BTreeSet<Right> = made.iter().map(|action| needed(action)).collect();
+    assert_eq!(made, rights.iter().cloned().collect());
+    for left_out in 0..rights.len() {
+        let mut rights = rights.clone();
+        let right = rights.remove(left_out);
+        assert!(!in_cluster(&rights).await.0, "{right:?} is not needed");
+    }
+}
+
+/// What is tried in one namespace is allowed in all of them, and so is the one list that no Role can allow.
+#[test]
+fn the_cluster_role_is_both_roles_and_one_right_more() {
+    let mut both: BTreeSet<Right> = shipped().into_iter().chain(cluster_mode()).collect();
+    both.insert(Right {
+        group: "keda.sh".to_owned(),
+        resource: "clustertriggerauthentications".to_owned(),
+        verb: "list",
+        name: None,
+    });
+    assert_eq!(
+        rights(EVERYWHERE).into_iter().collect::<BTreeSet<_>>(),
+        both
+    );
 }

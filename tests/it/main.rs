@@ -15,6 +15,7 @@ mod contract;
 mod docs;
 mod manifests;
 mod process;
+mod render;
 mod servers;
 mod status;
 mod support;

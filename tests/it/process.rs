@@ -1,8 +1,10 @@
 //! The deployed binary, started and invoked as Lambda does it.
 
+mod cluster;
 mod configuration;
 pub(crate) mod events;
 mod log;
+mod notices;
 mod owners;
 mod passes;
 mod refused;

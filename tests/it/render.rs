@@ -11,7 +11,8 @@ use crate::contract::{full_cycle, needed, rights};
 use crate::support::function::{Directory, Function};
 use crate::support::{actions, assert_names, bare, furnish};
 
-const HEADER: &str = "# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.\n";
+const HEADER: &str =
+    "# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.\n";
 const CLUSTER: [&str; 4] = ["--cluster", "prod", "--region", "eu-west-1"];
 
 /// Exit code, standard output and standard error of `outrigger render` with some arguments more, in a folder.
@@ -49,7 +50,10 @@ fn the_life_of_a_folder() {
         (code, output)
     };
     let folder = directory.join("out");
-    let two = format!("{WORKER}---\n{}", WORKER.replace("{name: worker}", "{name: worker, namespace: shop}"));
+    let two = format!(
+        "{WORKER}---\n{}",
+        WORKER.replace("{name: worker}", "{name: worker, namespace: shop}")
+    );
     let missing = "missing: access.yaml\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
                    missing: template.yaml\nmissing: wiring.yaml\n\
                    out: 5 files differ from what would be rendered; render them again without --check\n";
@@ -63,8 +67,14 @@ fn the_life_of_a_folder() {
     assert_eq!(before.len(), 5);
     let header = format!("{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1\n");
     assert!(before.values().all(|text| text.starts_with(&header)));
-    assert_eq!(run(&[], &two), (0, "out: 5 files, 5 of them as they were\n".to_owned()));
-    assert_eq!(run(&["--check"], &two), (0, "out: 5 files, all up to date\n".to_owned()));
+    assert_eq!(
+        run(&[], &two),
+        (0, "out: 5 files, 5 of them as they were\n".to_owned())
+    );
+    assert_eq!(
+        run(&["--check"], &two),
+        (0, "out: 5 files, all up to date\n".to_owned())
+    );
 
     // Another queue, one namespace fewer, a file that somebody else put there.
     std::fs::write(folder.join("mine.yaml"), "a: 1\n").unwrap();
@@ -88,7 +98,13 @@ fn the_life_of_a_folder() {
                     out: 4 files, 1 of them as they were\n";
     assert_eq!(run(&[], &changed), (0, expected.to_owned()));
     let after: Vec<String> = files(&folder).into_keys().collect();
-    let expected = ["access.yaml", "kubernetes/prod/default.yaml", "mine.yaml", "template.yaml", "wiring.yaml"];
+    let expected = [
+        "access.yaml",
+        "kubernetes/prod/default.yaml",
+        "mine.yaml",
+        "template.yaml",
+        "wiring.yaml",
+    ];
     assert_eq!(after, expected);
 }
 
@@ -106,7 +122,10 @@ fn what_was_not_rendered_is_not_overwritten() {
     assert_eq!(files(&folder).len(), 1);
     let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), WORKER);
     assert_eq!(code, 1);
-    assert_names(&output, &["stale: template.yaml is there, and was not rendered\n"]);
+    assert_names(
+        &output,
+        &["stale: template.yaml is there, and was not rendered\n"],
+    );
     let (code, ..) = render(&directory, &[&arguments[..], &["--force"]].concat(), WORKER);
     assert_eq!(code, 0);
     assert!(files(&folder)["template.yaml"].starts_with(HEADER));
@@ -115,19 +134,44 @@ fn what_was_not_rendered_is_not_overwritten() {
 #[test]
 fn what_is_refused_writes_nothing() {
     let directory = Directory::new();
-    let bad = WORKER.replace("queueLength: '10'", "queueLength: ten").replace("name: worker}\nspec", "name: bad}\nspec");
+    let bad = WORKER
+        .replace("queueLength: '10'", "queueLength: ten")
+        .replace("name: worker}\nspec", "name: bad}\nspec");
     let both = format!("{WORKER}---\n{bad}");
     let (code, output, errors) = render(&directory, &["-f", "-", "-d", "out"], &both);
     assert_eq!((code, output.as_str()), (1, ""));
-    assert_names(&errors, &["error: -: document 2, line 2", "(default/bad)", "found `ten`"]);
+    assert_names(
+        &errors,
+        &[
+            "error: -: document 2, line 2",
+            "(default/bad)",
+            "found `ten`",
+        ],
+    );
     for (input, arguments, wanted) in [
         ("", [].as_slice(), "no ScaledObject (keda.sh/v1alpha1)"),
         ("}{", &[], "error: -: document 1"),
         ("\u{0}", &[], "error: "),
-        (WORKER, &["--window", "90"], "--window: found `90`, allowed: whole minutes"),
-        (WORKER, &["--account", "12"], "--account: found `12`, allowed: the 12 digits"),
-        (WORKER, &["--resource", "oxen"], "--resource: found `oxen`, allowed: KIND.GROUP=RESOURCE"),
-        (WORKER, &["-f", "nowhere.yaml"], "could not read `nowhere.yaml`"),
+        (
+            WORKER,
+            &["--window", "90"],
+            "--window: found `90`, allowed: whole minutes",
+        ),
+        (
+            WORKER,
+            &["--account", "12"],
+            "--account: found `12`, allowed: the 12 digits",
+        ),
+        (
+            WORKER,
+            &["--resource", "oxen"],
+            "--resource: found `oxen`, allowed: KIND.GROUP=RESOURCE",
+        ),
+        (
+            WORKER,
+            &["-f", "nowhere.yaml"],
+            "could not read `nowhere.yaml`",
+        ),
     ] {
         let arguments = [&["-f", "-", "-d", "out"], arguments].concat();
         let (code, output, errors) = render(&directory, &arguments, input);
@@ -147,7 +191,10 @@ fn several_files_are_one_stream_and_so_is_the_output() {
     let directory = Directory::new();
     let authentication = "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: team}\n\
                           spec: {podIdentity: {provider: aws, roleArn: 'arn:aws:iam::222222222222:role/reader', externalID: quite-private}}\n";
-    let worker = WORKER.replace("- type: aws-sqs-queue", "- type: aws-sqs-queue\n    authenticationRef: {name: team}");
+    let worker = WORKER.replace(
+        "- type: aws-sqs-queue",
+        "- type: aws-sqs-queue\n    authenticationRef: {name: team}",
+    );
     std::fs::write(directory.join("worker.yaml"), &worker).unwrap();
     std::fs::write(directory.join("team.yaml"), authentication).unwrap();
     let (code, output, errors) = render(&directory, &["-f", "worker.yaml", "-f", "team.yaml"], "");
@@ -156,7 +203,13 @@ fn several_files_are_one_stream_and_so_is_the_output() {
         .lines()
         .filter_map(|line| line.strip_prefix("# Source: "))
         .collect();
-    let expected = ["access.yaml", "account-222222222222.yaml", "kubernetes/prod/default.yaml", "template.yaml", "wiring.yaml"];
+    let expected = [
+        "access.yaml",
+        "account-222222222222.yaml",
+        "kubernetes/prod/default.yaml",
+        "template.yaml",
+        "wiring.yaml",
+    ];
     assert_eq!(paths, expected);
     for part in output.split("---\n# Source: ") {
         let is_account = part.starts_with("account-222222222222.yaml");
@@ -171,7 +224,11 @@ fn several_files_are_one_stream_and_so_is_the_output() {
     // Nor does a stale one tell it.
     let arguments = ["-f", "worker.yaml", "-f", "team.yaml", "-d", "out"];
     assert_eq!(render(&directory, &arguments, "").0, 0);
-    std::fs::write(directory.join("team.yaml"), authentication.replace("quite-private", "more-private")).unwrap();
+    std::fs::write(
+        directory.join("team.yaml"),
+        authentication.replace("quite-private", "more-private"),
+    )
+    .unwrap();
     let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), "");
     assert_eq!(code, 1);
     assert_names(&output, &["stale: account-222222222222.yaml"]);
@@ -182,7 +239,10 @@ fn several_files_are_one_stream_and_so_is_the_output() {
 fn the_settings_of_the_function_count() {
     let directory = Directory::new();
     let variables = [
-        ("OUTRIGGER_CLUSTERS", "arn:aws:eks:eu-west-1:123456789012:cluster/blue"),
+        (
+            "OUTRIGGER_CLUSTERS",
+            "arn:aws:eks:eu-west-1:123456789012:cluster/blue",
+        ),
         ("OUTRIGGER_CONFIG", "file:mine.yaml"),
         ("OUTRIGGER_NAMESPACE", "shop"),
         ("OUTRIGGER_WINDOW", "120"),
@@ -210,7 +270,17 @@ fn the_settings_of_the_function_count() {
 /// The rendered RBAC and IAM rights of the worker, as two sets.
 fn rendered(manifest: &str) -> (String, BTreeSet<(String, String)>) {
     let directory = Directory::new();
-    let arguments = ["render", "-f", "-", "-d", "out", "--cluster", "demo", "--region", "ap-northeast-1"];
+    let arguments = [
+        "render",
+        "-f",
+        "-",
+        "-d",
+        "out",
+        "--cluster",
+        "demo",
+        "--region",
+        "ap-northeast-1",
+    ];
     let (code, _, errors) = result_in(&directory.join(""), &arguments, manifest, &BTreeMap::new());
     assert_eq!(code, 0, "{errors}");
     let files = files(&directory.join("out"));
@@ -245,7 +315,11 @@ async fn cluster(rbac: String) -> Sandbox {
 /// The calls to AWS that need a right, as policies name them.
 fn made(sandbox: &Sandbox) -> BTreeSet<(String, String)> {
     let mut made = BTreeSet::new();
-    for (service, prefix) in [(Service::Sqs, "sqs"), (Service::Eks, "eks"), (Service::CloudWatch, "cloudwatch")] {
+    for (service, prefix) in [
+        (Service::Sqs, "sqs"),
+        (Service::Eks, "eks"),
+        (Service::CloudWatch, "cloudwatch"),
+    ] {
         for action in actions(sandbox, service) {
             let (action, name) = action.split_once(' ').unwrap_or((&action, ""));
             let place = "ap-northeast-1:123456789012";
@@ -283,7 +357,8 @@ async fn what_is_rendered_allows_exactly_the_calls_that_are_made() {
 /// The names in it count: the same function with another workload's rights gets nowhere.
 #[tokio::test]
 async fn the_rights_of_one_workload_are_not_those_of_another() {
-    let other = crate::support::WORKER.replace("kind: Rollout, name: worker", "kind: Rollout, name: other");
+    let other =
+        crate::support::WORKER.replace("kind: Rollout, name: worker", "kind: Rollout, name: other");
     let (role, _) = rendered(&other);
     let sandbox = cluster(role).await;
     let function = Function::start(&sandbox, crate::support::WORKER, &[]).await;

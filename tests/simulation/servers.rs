@@ -357,6 +357,8 @@ impl Workloads for Ports {
             };
             Ok(Seen {
                 uid: pods.uid.to_string(),
+                version: String::new(),
+                resource: String::new(),
                 workload,
             })
         };

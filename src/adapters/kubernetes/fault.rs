@@ -26,6 +26,8 @@ pub(super) struct Failure {
     pub(super) maybe_done: bool,
     /// The server's words when it has no count to show in `/scale`.
     pub(super) replicas_unset: Option<String>,
+    /// The server says that a value is invalid, and not only that a patch does not apply.
+    invalid: bool,
     pub(super) fault: Fault,
 }
 
@@ -68,12 +70,24 @@ pub(super) fn is_ambiguous(error: &kube::Error) -> bool {
     }
 }
 
+/// A patch whose test fails and one that makes an invalid object are both 422. The latter says what is invalid.
+fn is_invalid(status: &kube::core::Status) -> bool {
+    let details = status.details.as_ref();
+    status.code == 422 && details.is_some_and(|details| !details.causes.is_empty())
+}
+
 impl Failure {
+    /// Whether the test of a JSON Patch failed: somebody else was faster.
+    pub(super) fn is_stale(&self) -> bool {
+        self.status == Some(422) && !self.invalid
+    }
+
     pub(super) fn from_fault(fault: Fault) -> Self {
         Self {
             status: None,
             maybe_done: false,
             replicas_unset: None,
+            invalid: false,
             fault,
         }
     }
@@ -116,6 +130,7 @@ impl Failure {
             status,
             maybe_done,
             replicas_unset,
+            invalid: matches!(error, kube::Error::Api(status) if is_invalid(status)),
             fault: Fault {
                 kind: FaultKind::Failed,
                 code,
@@ -147,7 +162,7 @@ fn code_of(status: u16) -> String {
 /// 401 and 403 say different things: who you are, and what you may.
 fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> String {
     let Call { cluster, .. } = call;
-    if let Some(hint) = list_hint(call, status) {
+    if let Some(hint) = rule_hint(call, status) {
         return hint;
     }
     match (status, code) {
@@ -190,21 +205,51 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
     }
 }
 
-/// What to do about a list of other owners that is refused: the rule of the shipped Role that allows it.
-fn list_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
-    let (group, plural) = if call.path.contains("/horizontalpodautoscalers?") {
-        ("autoscaling", "horizontalpodautoscalers")
-    } else if call.path.contains("/scaledobjects?") {
-        ("keda.sh", "scaledobjects")
+/// What to do about a call that is not about a workload or the memory: the rule of the shipped roles that allows it.
+fn rule_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
+    const BASE: (&str, &str) = (
+        "outrigger",
+        "kubectl apply -k infra/kubernetes -n NAMESPACE",
+    );
+    const CLUSTER_MODE: (&str, &str) = (
+        "outrigger-cluster-mode",
+        "infra/kubernetes/components/cluster-mode",
+    );
+    let is_about = |resource: &str| call.path.contains(&format!("/{resource}?"));
+    let (group, resource, verb, (role, from)) = if is_about("horizontalpodautoscalers") {
+        ("autoscaling", "horizontalpodautoscalers", "list", BASE)
+    } else if is_about("scaledobjects") {
+        ("keda.sh", "scaledobjects", "list", BASE)
+    } else if call.path.contains("/scaledobjects/") && is_about("status") {
+        ("keda.sh", "scaledobjects/status", "patch", CLUSTER_MODE)
+    } else if is_about("triggerauthentications") {
+        ("keda.sh", "triggerauthentications", "list", CLUSTER_MODE)
+    } else if is_about("clustertriggerauthentications") {
+        ("keda.sh", "clustertriggerauthentications", "list", BASE)
+    } else if is_about("events") {
+        ("\"\"", "events", "create", BASE)
     } else {
         return None;
     };
+    let rule = format!("{{apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]}}");
+    let group = "and give the access entry the Kubernetes group `outrigger`";
     match status {
-        Some(403) => Some(format!(
-            "add the rule {{apiGroups: [{group}], resources: [{plural}], verbs: [list]}} to the Role `outrigger` of that namespace \
-             (kubectl apply -k infra/kubernetes -n NAMESPACE), and give the access entry the Kubernetes group `outrigger`"
+        // No Role can grant what is in no namespace, or in all of them.
+        Some(403) if verb == "list" && !call.path.contains("/namespaces/") => Some(format!(
+            "add the rule {rule} to a ClusterRole, such as the `outrigger` of infra/kubernetes/components/cluster-mode-all-namespaces, \
+             with a ClusterRoleBinding, {group}"
         )),
-        Some(404) => Some("the API server has to be of Kubernetes 1.23 or newer".to_owned()),
+        Some(403) => Some(format!(
+            "add the rule {rule} to the Role `{role}` of that namespace ({from}), {group}"
+        )),
+        Some(404) if resource == "horizontalpodautoscalers" => {
+            Some("the API server has to be of Kubernetes 1.23 or newer".to_owned())
+        }
+        Some(404) if verb == "list" => Some(
+            "install KEDA's CustomResourceDefinitions, without its operator: kubectl apply --server-side -f \
+             https://github.com/kedacore/keda/releases/download/v2.20.2/keda-2.20.2-crds.yaml"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -27,15 +27,16 @@ impl Workloads for Clusters {
         } else {
             "/scale"
         };
+        let plural = self.plural(&namespace.cluster, &workload.kind).await?;
         let call = Call {
             cluster: &namespace.cluster,
             method: "GET",
-            path: format!("{}{subresource}", self.workload_path(place).await?),
+            path: format!("{}{subresource}", workload_path(place, &plural)),
             body: Vec::new(),
             what: format!("read {}", name_of(place)),
         };
         match self.send(&call).await {
-            Ok(object) => seen(&object, place),
+            Ok(object) => seen(&object, place, plural.into_owned()),
             Err(failure) => Err(self.workload_fault(place, failure)),
         }
     }
@@ -49,7 +50,7 @@ impl Workloads for Clusters {
     }
 }
 
-fn seen(object: &Json, place: &Place) -> Result<Seen, Fault> {
+fn seen(object: &Json, place: &Place, resource: String) -> Result<Seen, Fault> {
     let name = name_of(place);
     let bad = |found: &str| Fault::failed("BadResponse", format!("could not read {name}: {found}"));
     let uid = object["metadata"]["uid"]
@@ -69,8 +70,11 @@ fn seen(object: &Json, place: &Place) -> Result<Seen, Fault> {
         .kind
         .is_rollout()
         .then(|| rollout_state(object));
+    let version = object["metadata"]["resourceVersion"].as_str();
     Ok(Seen {
         uid: uid.to_owned(),
+        version: version.unwrap_or_default().to_owned(),
+        resource,
         workload: Workload { replicas, rollout },
     })
 }
@@ -128,6 +132,9 @@ impl Scaler for Clusters {
         let Change { uid, from, to } = change;
         // At zero the field is absent.
         let old = if *from == 0 { Json::Null } else { json!(from) };
+        let plural = self
+            .plural(&namespace.cluster, &place.workload.kind)
+            .await?;
         let patch = json!([
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "test", "path": "/spec/replicas", "value": old},
@@ -138,7 +145,7 @@ impl Scaler for Clusters {
             method: "PATCH",
             path: format!(
                 "{}/scale?fieldManager={FIELD_MANAGER}",
-                self.workload_path(place).await?
+                workload_path(place, &plural)
             ),
             body: patch.to_string().into_bytes(),
             what: format!("scale {} from {from} to {to}", name_of(place)),
@@ -162,10 +169,12 @@ impl Scaler for Clusters {
             Seen {
                 uid: now_uid,
                 workload,
+                ..
             } if failure.maybe_done && now_uid == *uid && workload.replicas == *to => Ok(()),
             Seen {
                 uid: now_uid,
                 workload,
+                ..
             } if now_uid == *uid && workload.replicas == *from => Err(failure.fault),
             Seen { workload, .. } => {
                 let message = format!(
@@ -248,7 +257,7 @@ impl LiveMemories for Clusters {
                 status: Some(422),
                 maybe_done,
                 fault,
-                replicas_unset: _,
+                ..
             } => {
                 let now = self.load(namespace).await?;
                 match now.get(key).map(String::as_str) {
@@ -280,25 +289,6 @@ fn name_of(place: &Place) -> String {
 }
 
 impl Clusters {
-    async fn workload_path(&self, place: &Place) -> Result<String, Fault> {
-        let Place {
-            namespace,
-            workload,
-        } = place;
-        let plural = self.plural(&namespace.cluster, &workload.kind).await?;
-        let root = match workload.kind.group() {
-            "" => "api",
-            _ => "apis",
-        };
-        // The names are DNS-1123, so nothing needs escaping.
-        Ok(format!(
-            "/{root}/{}/namespaces/{}/{plural}/{}",
-            workload.kind.api_version(),
-            namespace.name,
-            workload.name
-        ))
-    }
-
     /// What a failure means for a workload, beyond what it means for any call.
     fn workload_fault(&self, place: &Place, failure: Failure) -> Fault {
         let Place {
@@ -318,6 +308,24 @@ impl Clusters {
             }
         }
     }
+}
+
+fn workload_path(place: &Place, plural: &str) -> String {
+    let Place {
+        namespace,
+        workload,
+    } = place;
+    let root = match workload.kind.group() {
+        "" => "api",
+        _ => "apis",
+    };
+    // The names are DNS-1123, so nothing needs escaping.
+    format!(
+        "/{root}/{}/namespaces/{}/{plural}/{}",
+        workload.kind.api_version(),
+        namespace.name,
+        workload.name
+    )
 }
 
 fn config_map_path(namespace: &Namespace) -> String {

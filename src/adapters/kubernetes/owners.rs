@@ -2,29 +2,16 @@
 
 use std::ops::RangeInclusive;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 
-use super::{Call, Clusters};
+use super::Clusters;
+use super::list::{Listed, Question, list};
 use crate::fields::{go_bool, is_dns_subdomain};
 use crate::owners::{Autoscaler, ScaledObject, TargetRef};
 use crate::ports::{Fault, Namespace};
 
-/// Objects asked for at once. One may be 10 KB with all its metadata, and many namespaces are listed at the same time.
-const PAGE_SIZE: usize = 100;
-/// More pages than anybody has. Ends a list that a server would continue for ever.
-const MAX_PAGES: usize = 50;
-
 const FINALIZER: &str = "finalizer.keda.sh";
-
-/// A kind that is listed.
-struct Listed {
-    group: &'static str,
-    version: &'static str,
-    plural: &'static str,
-    /// 404 means that the cluster does not know the kind, so that there is none.
-    may_be_unknown: bool,
-}
 
 const AUTOSCALERS: Listed = Listed {
     group: "autoscaling",
@@ -44,72 +31,31 @@ pub(super) async fn autoscalers(
     clusters: &Clusters,
     namespace: &Namespace,
 ) -> Result<Vec<Autoscaler>, Fault> {
-    list(clusters, namespace, &AUTOSCALERS, autoscaler).await
+    list_owners(clusters, namespace, &AUTOSCALERS, autoscaler).await
 }
 
 pub(super) async fn scaled_objects(
     clusters: &Clusters,
     namespace: &Namespace,
 ) -> Result<Vec<ScaledObject>, Fault> {
-    list(clusters, namespace, &SCALED_OBJECTS, scaled_object).await
+    list_owners(clusters, namespace, &SCALED_OBJECTS, scaled_object).await
 }
 
-/// All objects, or a fault: whoever does not see all of them must not believe that there are no others.
-async fn list<W: DeserializeOwned, T>(
+async fn list_owners<W: DeserializeOwned, T>(
     clusters: &Clusters,
     namespace: &Namespace,
     listed: &Listed,
     read: impl Fn(W) -> Option<T>,
 ) -> Result<Vec<T>, Fault> {
-    let Listed {
-        group,
-        version,
-        plural,
-        may_be_unknown,
-    } = listed;
-    let (cluster, name) = (&namespace.cluster, &namespace.name);
-    let mut found = Vec::new();
-    let mut next = String::new();
-    for _ in 0..MAX_PAGES {
-        let call = Call {
-            cluster,
-            method: "GET",
-            path: format!(
-                "/apis/{group}/{version}/namespaces/{name}/{plural}?limit={PAGE_SIZE}{next}"
-            ),
-            body: Vec::new(),
-            what: format!("list {plural} in namespace `{name}`, to see who else scales there,"),
-        };
-        let page: Page<W> = match clusters.send(&call).await {
-            Ok(page) => page,
-            // Without the kind the first page already is not there.
-            Err(failure) if *may_be_unknown && failure.status == Some(404) && next.is_empty() => {
-                return Ok(Vec::new());
-            }
-            Err(failure) => return Err(scale_in_waits(failure.fault)),
-        };
-        for item in page.items {
-            let Some(item) = read(item) else {
-                let message = format!(
-                    "could not {} in cluster `{cluster}`: the answer names an object as no API server does",
-                    call.what
-                );
-                return Err(scale_in_waits(Fault::failed("BadResponse", message)));
-            };
-            found.push(item);
-        }
-        match page.metadata.next {
-            Some(token) if !token.is_empty() => {
-                next = format!("&continue={}", percent_encoded(&token));
-            }
-            Some(_) | None => return Ok(found),
-        }
-    }
-    let message = format!(
-        "there are more than {} {plural} in namespace `{name}` of cluster `{cluster}`, too many to look through",
-        PAGE_SIZE * MAX_PAGES
-    );
-    Err(scale_in_waits(Fault::failed("TooMany", message)))
+    let question = Question {
+        cluster: &namespace.cluster,
+        namespace: Some(&namespace.name),
+        listed,
+        why: "to see who else scales there",
+    };
+    list(clusters, &question, read)
+        .await
+        .map_err(scale_in_waits)
 }
 
 fn scale_in_waits(fault: Fault) -> Fault {
@@ -173,38 +119,6 @@ fn scaled_object(object: ScaledObjectObject) -> Option<ScaledObject> {
 
 fn named(name: String) -> Option<String> {
     is_dns_subdomain(&name).then_some(name)
-}
-
-/// A `continue` token is for the server to understand. It only has to arrive as it came.
-fn percent_encoded(token: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    token.bytes().map(encode).collect()
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "W: Deserialize<'de>")]
-struct Page<W> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    // Missing is no list at all; `null` is how Go may write an empty one.
-    #[serde(deserialize_with = "null_is_empty")]
-    items: Vec<W>,
-}
-
-fn null_is_empty<'de, D: Deserializer<'de>, W: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Vec<W>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[derive(Deserialize, Default)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -20,6 +20,11 @@ pub(super) fn settings(
         variable: "OUTRIGGER_CONFIG",
         value,
     };
+    let mut environment = environment.clone();
+    if arguments.file.is_some() {
+        // They are for objects in clusters.
+        environment.remove("OUTRIGGER_ROLES");
+    }
     let file = arguments.file.as_ref();
     let file = file.map(|file| config("--file", format!("file:{}", file.to_string_lossy())));
     let source = arguments.config.clone();
@@ -27,7 +32,7 @@ pub(super) fn settings(
     let given = [file, source, clusters(&arguments.cluster)];
     let given = given.into_iter().flatten().collect();
     let region = arguments.region.clone().or(region);
-    crate::cli::settings::settings(environment, given, region)
+    crate::cli::settings::settings(&environment, given, region)
 }
 
 /// The targets asked for; a name without a namespace is in this one.

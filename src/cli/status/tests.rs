@@ -5,7 +5,7 @@ use serde_json::json;
 use super::words::MAX_ERRORS;
 use super::*;
 use crate::decide::{Observation, QueueDepth, Reading, Stop, Workload, decide};
-use crate::manifest::Target;
+use crate::manifest::{self, Target};
 use crate::pass::{Decided, Effect};
 use crate::ports::Fault;
 use crate::state::{ScaleEvent, State};
@@ -88,6 +88,7 @@ fn outcome(
             state,
             decision,
         }),
+        seen: None,
         effect,
         faults,
     }
@@ -97,6 +98,7 @@ fn unread(target: &Target) -> Outcome<'_> {
     Outcome {
         target,
         decided: None,
+        seen: None,
         effect: Effect::NotDone,
         faults: vec![fault("Forbidden")],
     }

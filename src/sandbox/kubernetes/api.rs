@@ -13,6 +13,7 @@ use super::login::{self, User};
 use super::page::Page;
 use super::rbac::{self, Wish};
 use super::resource::{self, Resource, Target};
+use super::selector::Selector;
 use super::store::{Change, Place, Writer};
 use super::{KubernetesFault, Shared};
 
@@ -124,9 +125,11 @@ fn route(
             (&Method::GET, _) if options.watch => Err(method_not_allowed()),
             (&Method::GET, namespace) => {
                 let page = Page::read(options.limit.as_deref(), options.token.as_deref())?;
-                Ok((200, store.list(resource, namespace, &page)))
+                let selector = Selector::read(resource, options.selector.as_deref())?;
+                Ok((200, store.list(resource, namespace, &page, &selector)))
             }
-            (&Method::POST, Some(namespace)) => {
+            (&Method::POST, namespace) if namespace.is_some() == resource.namespaced => {
+                let namespace = namespace.unwrap_or_default();
                 let manifest = manifest(request)?;
                 let name = created_name(&manifest);
                 let place = Place {
@@ -155,22 +158,32 @@ fn route(
         Method::PUT => Some(Change::Replace(body)),
         _ => None,
     };
-    let scale = match target.subresource.as_deref() {
-        None => false,
-        Some("scale") if resource.scales => true,
+    let part = match target.subresource.as_deref() {
+        None => Part::Object,
+        Some("scale") if resource.scales => Part::Scale,
+        Some("status") if resource.has_status() => Part::Status,
         // A custom kind answers as if the object were not there.
         Some(_) if resource.custom => return Err(Failure::not_found(resource, name)),
         Some(_) => return Err(Failure::of_status(404)),
     };
-    let answer = match (request.method(), change, scale) {
-        (&Method::GET, _, true) => store.scale(place)?,
-        (&Method::GET, _, false) => store.get(place)?.clone(),
-        (_, Some(change), true) => store.change_scale(place, change, writer)?,
-        (_, Some(change), false) => store.change(place, change, writer)?,
-        (&Method::DELETE, None, false) => deleted(place, &store.delete(place)?),
+    let answer = match (request.method(), change, part) {
+        (&Method::GET, _, Part::Scale) => store.scale(place)?,
+        (&Method::GET, _, Part::Object | Part::Status) => store.get(place)?.clone(),
+        (_, Some(change), Part::Scale) => store.change_scale(place, change, writer)?,
+        (_, Some(change), Part::Status) => store.change_status(place, change, writer)?,
+        (_, Some(change), Part::Object) => store.change(place, change, writer)?,
+        (&Method::DELETE, None, Part::Object) => deleted(place, &store.delete(place)?),
         _ => return Err(method_not_allowed()),
     };
     Ok((200, answer))
+}
+
+/// What of an object a path is about.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    Scale,
+    Status,
 }
 
 /// What the server says about an object that is gone: which one it was.
@@ -201,6 +214,8 @@ struct Options {
     limit: Option<String>,
     /// `continue`.
     token: Option<String>,
+    /// `fieldSelector`.
+    selector: Option<String>,
 }
 
 impl Options {
@@ -222,6 +237,7 @@ impl Options {
             watch: option("watch").is_some_and(|watch| watch == "1" || watch == "true"),
             limit: option("limit"),
             token: option("continue"),
+            selector: option("fieldSelector"),
         }
     }
 }
@@ -280,7 +296,7 @@ fn verb(method: &Method, named: bool) -> &'static str {
 fn may(shared: &Shared, user: &User, namespace: Option<&str>, wish: Wish<'_>) -> bool {
     let bound = namespace.is_some_and(|wanted| shared.namespaces.iter().any(|ns| ns == wanted));
     let in_group = user.groups.iter().any(|group| group == GROUP);
-    user.is_master() || (bound && in_group && rbac::allowed(&shared.rules, wish))
+    user.is_master() || (in_group && rbac::allowed(&shared.rules, bound, wish))
 }
 
 fn forbidden(user: &User, namespace: Option<&str>, wish: Wish<'_>) -> String {

@@ -24,6 +24,23 @@ pub(super) fn scale(object: &mut Value, resource: &Resource, writer: Writer<'_>)
     put(object, entries, entry);
 }
 
+/// Notes a write of the status through its subresource.
+pub(super) fn status(object: &mut Value, resource: &Resource, writer: Writer<'_>) {
+    let entry = json!({
+        "manager": writer.manager,
+        "operation": "Update",
+        "apiVersion": resource.api_version(),
+        "time": rfc3339(writer.now),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:status": {}},
+        "subresource": "status",
+    });
+    let is_status = |entry: &Value| entry.get("subresource") == Some(&json!("status"));
+    let mut entries = entries(object);
+    entries.retain(|entry| !is_status(entry));
+    put(object, entries, entry);
+}
+
 /// Notes the keys of a `ConfigMap` that changed.
 pub(super) fn data(before: &Value, object: &mut Value, writer: Writer<'_>) {
     let mut entries = entries(object);

@@ -21,6 +21,8 @@ pub(in crate::sandbox) struct Rule {
     verbs: Vec<String>,
     /// Empty for every name.
     resource_names: Vec<String>,
+    /// Of a `ClusterRole`, bound everywhere.
+    cluster_wide: bool,
 }
 
 /// What somebody wants to do.
@@ -41,6 +43,7 @@ impl Rule {
             resources,
             verbs,
             resource_names,
+            cluster_wide: _,
         } = self;
         let has = |list: &[String], wanted: &str| {
             list.iter().any(|entry| entry == "*" || entry == wanted)
@@ -56,8 +59,10 @@ impl Rule {
     }
 }
 
-pub(super) fn allowed(rules: &[Rule], wish: Wish<'_>) -> bool {
-    rules.iter().any(|rule| rule.allows(wish))
+/// Whether the rules allow it; those of a Role only in a namespace where it is bound.
+pub(super) fn allowed(rules: &[Rule], is_bound: bool, wish: Wish<'_>) -> bool {
+    let mut rules = rules.iter();
+    rules.any(|rule| (is_bound || rule.cluster_wide) && rule.allows(wish))
 }
 
 /// The rules of every Role and `ClusterRole` in a YAML text; other documents are skipped.
@@ -72,7 +77,10 @@ pub(in crate::sandbox) fn rules(yaml: &str) -> Result<Vec<Rule>, RbacError> {
             return Err(RbacError::NotUnderstood("rules".to_owned()));
         };
         for entry in entries {
-            rules.push(rule(entry)?);
+            rules.push(Rule {
+                cluster_wide: kind == Some("ClusterRole"),
+                ..rule(entry)?
+            });
         }
     }
     Ok(rules)
@@ -190,7 +198,27 @@ mod tests {
             resource,
             name,
         };
-        allowed(&rules, wish)
+        allowed(&rules, true, wish)
+    }
+
+    #[test]
+    fn a_cluster_role_is_bound_everywhere() {
+        let rule = "rules:\n- {apiGroups: [keda.sh], resources: [scaledobjects], verbs: [list]}\n";
+        let wish = Wish {
+            verb: "list",
+            group: "keda.sh",
+            resource: "scaledobjects",
+            name: None,
+        };
+        for (kind, bound, expected) in [
+            ("Role", true, true),
+            ("Role", false, false),
+            ("ClusterRole", true, true),
+            ("ClusterRole", false, true),
+        ] {
+            let rules = rules(&format!("kind: {kind}\n{rule}")).unwrap();
+            assert_eq!(allowed(&rules, bound, wish), expected, "{kind} {bound}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(in crate::sandbox) struct Resource {
     pub(super) kind: &'static str,
     short_name: &'static str,
     /// It lives in a namespace; a kind that belongs to the cluster can only be found out about.
-    namespaced: bool,
+    pub(super) namespaced: bool,
     /// It has `spec.replicas` and the `scale` subresource.
     pub(super) scales: bool,
     /// Defined by a `CustomResourceDefinition`, with the narrower patch types of one.
@@ -85,14 +85,36 @@ pub(super) static AUTOSCALERS: Resource = Resource {
     custom: false,
 };
 
-/// Served only where KEDA is said to be installed.
-pub(super) static SCALED_OBJECTS: Resource = Resource {
+/// KEDA's kinds are served only where it is said to be installed.
+static SCALED_OBJECTS: Resource = Resource {
     group: "keda.sh",
     version: "v1alpha1",
     plural: "scaledobjects",
     kind: "ScaledObject",
     short_name: "so",
     namespaced: true,
+    scales: false,
+    custom: true,
+};
+
+static TRIGGER_AUTHENTICATIONS: Resource = Resource {
+    group: "keda.sh",
+    version: "v1alpha1",
+    plural: "triggerauthentications",
+    kind: "TriggerAuthentication",
+    short_name: "ta",
+    namespaced: true,
+    scales: false,
+    custom: true,
+};
+
+static CLUSTER_TRIGGER_AUTHENTICATIONS: Resource = Resource {
+    group: "keda.sh",
+    version: "v1alpha1",
+    plural: "clustertriggerauthentications",
+    kind: "ClusterTriggerAuthentication",
+    short_name: "cta",
+    namespaced: false,
     scales: false,
     custom: true,
 };
@@ -145,7 +167,7 @@ static REPLICATION_CONTROLLERS: Resource = Resource {
     custom: false,
 };
 
-static ALL: [&Resource; 11] = [
+static ALL: [&Resource; 13] = [
     &ROLLOUTS,
     &DEPLOYMENTS,
     &STATEFUL_SETS,
@@ -153,6 +175,8 @@ static ALL: [&Resource; 11] = [
     &EVENTS,
     &AUTOSCALERS,
     &SCALED_OBJECTS,
+    &TRIGGER_AUTHENTICATIONS,
+    &CLUSTER_TRIGGER_AUTHENTICATIONS,
     &WORKERS,
     &REPORTS,
     &FLEETS,
@@ -167,6 +191,15 @@ impl Resource {
         } else {
             format!("{}.{}", self.plural, self.group)
         }
+    }
+
+    /// Whether the status is a subresource: writes to the object leave it alone.
+    pub(super) fn has_status(&self) -> bool {
+        self.scales || self.is_kedas()
+    }
+
+    fn is_kedas(&self) -> bool {
+        self.group == SCALED_OBJECTS.group
     }
 
     pub(super) fn api_version(&self) -> String {
@@ -260,7 +293,7 @@ pub(super) fn is_built_in(group: &str) -> bool {
 
 fn served(keda: bool) -> impl Iterator<Item = &'static Resource> {
     ALL.into_iter()
-        .filter(move |resource| keda || **resource != SCALED_OBJECTS)
+        .filter(move |resource| keda || !resource.is_kedas())
 }
 
 /// The discovery documents that kubectl walks through; `None` for any other path.
@@ -319,7 +352,7 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
             "shortNames": [resource.short_name],
             "verbs": ["create", "delete", "get", "list", "patch", "update"],
         }));
-        if resource.scales {
+        if resource.has_status() {
             resources.push(json!({
                 "name": format!("{}/status", resource.plural),
                 "singularName": "",
@@ -327,6 +360,8 @@ fn resource_list(group: &str, version: &str, keda: bool) -> Option<Value> {
                 "kind": resource.kind,
                 "verbs": ["get", "patch", "update"],
             }));
+        }
+        if resource.scales {
             resources.push(json!({
                 "name": format!("{}/scale", resource.plural),
                 "singularName": "",

@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::managed_fields;
 use super::page::Page;
 use super::patch::{self, PatchError};
-use super::resource::{AUTOSCALERS, CONFIG_MAPS, Resource};
+use super::resource::{AUTOSCALERS, CONFIG_MAPS, EVENTS, Resource};
+use super::selector::Selector;
 
 /// What the API server hands out and nobody else may change.
 const OWN_METADATA: [&str; 7] = [
@@ -100,6 +101,7 @@ impl Store {
         resource: &'static Resource,
         namespace: Option<&str>,
         page: &Page,
+        selector: &Selector,
     ) -> Value {
         let first = (
             resource.plural,
@@ -112,7 +114,9 @@ impl Store {
             .take_while(|((plural, in_namespace, _), _)| {
                 *plural == resource.plural && namespace.is_none_or(|wanted| wanted == in_namespace)
             })
-            .filter(|((_, namespace, name), _)| page.is_after(namespace, name));
+            .filter(|((_, namespace, name), stored)| {
+                page.is_after(namespace, name) && selector.fits(&stored.object)
+            });
         let mut matching: Vec<(&Key, &Stored)> = matching.collect();
         let left = matching.split_off(page.size(matching.len())).len();
         let mut metadata = json!({"resourceVersion": self.revision.to_string()});
@@ -122,7 +126,10 @@ impl Store {
                 "continue",
                 json!(Page::token(namespace, name)),
             );
-            set(&mut metadata, "remainingItemCount", json!(left));
+            // Of what a selector leaves out nobody counts.
+            if *selector == Selector::default() {
+                set(&mut metadata, "remainingItemCount", json!(left));
+            }
         }
         let items: Vec<Value> = matching
             .iter()
@@ -147,6 +154,13 @@ impl Store {
             return Err(Failure::already_exists(place.resource, place.name));
         }
         normalise(place, &mut object)?;
+        if place.resource == &EVENTS {
+            check_event(place, &object)?;
+        }
+        if place.resource.has_status() && !place.resource.scales {
+            // What is created has no status yet, whatever the manifest says.
+            fields_mut(&mut object).remove("status");
+        }
         set(&mut object, "kind", json!(place.resource.kind));
         set(
             &mut object,
@@ -156,7 +170,9 @@ impl Store {
         let revision = self.next_revision();
         let metadata = metadata_mut(&mut object);
         metadata.insert("name".to_owned(), json!(place.name));
-        metadata.insert("namespace".to_owned(), json!(place.namespace));
+        if place.resource.namespaced {
+            metadata.insert("namespace".to_owned(), json!(place.namespace));
+        }
         metadata.insert("uid".to_owned(), json!(super::super::random_id()));
         metadata.insert("creationTimestamp".to_owned(), json!(rfc3339(now)));
         metadata.insert("resourceVersion".to_owned(), json!(revision));
@@ -252,6 +268,31 @@ impl Store {
         }
         let changed = self.write(place, changed, writer);
         Ok(controller::scale_view(place.resource, &changed))
+    }
+
+    /// A write to the `status` subresource: it changes the status and nothing else, whatever the patch says.
+    pub(super) fn change_status(
+        &mut self,
+        place: Place<'_>,
+        change: Change<'_>,
+        writer: Writer<'_>,
+    ) -> Result<Value, Failure> {
+        let object = self.get(place)?;
+        let patched = apply(place.resource, object, change)?;
+        check_version(place, object, &patched)?;
+        let mut changed = object.clone();
+        match patched.get("status") {
+            Some(status) => set(&mut changed, "status", status.clone()),
+            None => drop(fields_mut(&mut changed).remove("status")),
+        }
+        if changed == *object {
+            return Ok(changed);
+        }
+        managed_fields::status(&mut changed, place.resource, writer);
+        if writer.dry_run {
+            return Ok(changed);
+        }
+        Ok(self.write(place, changed, writer))
     }
 
     /// A write to the object itself.
@@ -420,10 +461,11 @@ fn keep_own_fields(place: Place<'_>, current: &Value, patched: &mut Value) {
             current.get(field).cloned().unwrap_or_default(),
         );
     }
-    if place.resource.scales {
-        // The status is a subresource: writes to the object leave it alone.
-        let status = current.get("status").cloned();
-        set(patched, "status", status.unwrap_or_else(|| json!({})));
+    if place.resource.has_status() {
+        match current.get("status") {
+            Some(status) => set(patched, "status", status.clone()),
+            None => drop(fields_mut(patched).remove("status")),
+        }
     }
     let metadata = metadata_mut(patched);
     for field in OWN_METADATA {
@@ -432,6 +474,19 @@ fn keep_own_fields(place: Place<'_>, current: &Value, patched: &mut Value) {
             None => metadata.remove(field),
         };
     }
+}
+
+/// An Event is in the namespace of what it is about.
+fn check_event(place: Place<'_>, event: &Value) -> Result<(), Failure> {
+    let about = event.pointer("/involvedObject/namespace");
+    let about = about.and_then(Value::as_str).unwrap_or_default();
+    if about == place.namespace {
+        return Ok(());
+    }
+    let cause = format!(
+        "involvedObject.namespace: Invalid value: \"{about}\": does not match event.namespace"
+    );
+    Err(Failure::invalid("", "Event", place.name, &cause))
 }
 
 /// An empty `data` is dropped and null becomes an empty text, as on the way through the API server's Go types.

@@ -283,7 +283,7 @@ fn lists_are_by_namespace_or_whole() {
         .create(elsewhere, json!({"spec": {}}), Timestamp::UNIX_EPOCH)
         .unwrap();
     let count = |namespace| {
-        store.list(&ROLLOUTS, namespace, &Page::default())["items"]
+        store.list(&ROLLOUTS, namespace, &Page::default(), &Selector::default())["items"]
             .as_array()
             .unwrap()
             .len()
@@ -293,7 +293,7 @@ fn lists_are_by_namespace_or_whole() {
         (1, 0, 2)
     );
     assert_eq!(
-        store.list(&DEPLOYMENTS, None, &Page::default())["kind"],
+        store.list(&DEPLOYMENTS, None, &Page::default(), &Selector::default())["kind"],
         "DeploymentList"
     );
     refused(

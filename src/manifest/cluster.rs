@@ -1,0 +1,209 @@
+//! The ScaledObjects of a cluster into targets: the same walker as for files, with tighter limits.
+//!
+//! Whoever may create a ScaledObject in one namespace must not reach further through the function: the object means its own
+//! cluster and namespace, AWS' own endpoints, and the roles that the function's owner has listed.
+
+use super::scaled_object::{CLUSTER, MODE};
+use super::{
+    Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
+};
+use crate::document::{Node, Value, quoted};
+use crate::fields::{Problem, Problems, Severity};
+use crate::policy::{Identity, Mode, Trigger};
+
+/// What keeps KEDA's operator from being overlooked when an object is deleted.
+const FINALIZER: &str = "finalizer.keda.sh";
+
+/// What was listed in a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterObjects<'a> {
+    /// `ScaledObject`s.
+    pub scaled_objects: Vec<&'a Node>,
+    /// `TriggerAuthentication`s.
+    pub authentications: Vec<&'a Node>,
+    /// `ClusterTriggerAuthentication`s.
+    pub cluster_authentications: Vec<&'a Node>,
+    /// The authentications that could not be listed.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// What they are read against.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterContext<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// The roles that its objects may name.
+    pub roles: &'a [String],
+}
+
+/// A ScaledObject as a cluster lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedObject {
+    /// Its namespace and name.
+    pub id: TargetId,
+    /// Its uid.
+    pub uid: String,
+    /// Its `resourceVersion`.
+    pub version: String,
+    /// Its status, null where it has none.
+    pub status: serde_json::Value,
+    /// Whether KEDA's finalizer is on it: its operator has seen it, and may be there still.
+    pub has_finalizer: bool,
+    /// Whether somebody has deleted it, and a finalizer keeps it.
+    pub is_deleted: bool,
+    /// Whether it is in shadow mode.
+    pub mode: Mode,
+}
+
+impl ListedObject {
+    /// Reads what an API server puts into every object. `default` is the mode of objects that name none.
+    #[must_use]
+    pub fn read(node: &Node, default: Mode) -> Option<Self> {
+        let metadata = node.get("metadata")?;
+        let text = |key: &str| Some(metadata.get(key)?.as_text()?.to_owned());
+        let mode = metadata
+            .get("annotations")
+            .and_then(|annotations| annotations.get(MODE)?.as_text());
+        let mode = Mode::NAMES
+            .into_iter()
+            .find(|(name, _)| Some(*name) == mode.map(str::trim));
+        let finalizers = match metadata.get("finalizers").map(|node| &node.value) {
+            Some(Value::List(items)) => items.as_slice(),
+            _ => &[],
+        };
+        Some(Self {
+            id: TargetId {
+                namespace: text("namespace")?,
+                name: text("name")?,
+            },
+            uid: text("uid")?,
+            version: text("resourceVersion")?,
+            status: node.get("status").map(Node::to_json).unwrap_or_default(),
+            has_finalizer: finalizers
+                .iter()
+                .any(|item| item.as_text() == Some(FINALIZER)),
+            is_deleted: is_deleted(node),
+            mode: mode.map_or(default, |(_, mode)| mode),
+        })
+    }
+}
+
+/// Reads the objects of one cluster. Those that are being deleted are left alone, and counted as skipped.
+#[must_use]
+pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -> Configuration {
+    let ClusterContext { cluster, roles } = context;
+    let mut reader = Reader {
+        origin: Origin::Cluster(cluster.to_owned()),
+        configuration: Configuration::default(),
+    };
+    let kinds = [
+        (Kind::ScaledObject, &objects.scaled_objects),
+        (Kind::TriggerAuthentication, &objects.authentications),
+        (
+            Kind::ClusterTriggerAuthentication,
+            &objects.cluster_authentications,
+        ),
+    ];
+    let mut found: Vec<(usize, Kind, &Node)> = Vec::new();
+    for (kind, nodes) in kinds {
+        for node in nodes {
+            if kind == Kind::ScaledObject && is_deleted(node) {
+                reader.configuration.skipped += 1;
+            } else {
+                found.push((found.len() + 1, kind, node));
+            }
+        }
+    }
+    let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
+        let errors = problems.errors();
+        confine(target.as_ref(), node, roles, problems);
+        target
+            .filter(|_| problems.errors() == errors)
+            .map(|target| Target {
+                cluster: Some(cluster.to_owned()),
+                ..target
+            })
+    };
+    // Every object of a namespaced kind names its namespace.
+    reader.read(
+        &found,
+        Authentications::of_cluster(&objects.unlisted),
+        "default",
+        place,
+    )
+}
+
+fn is_deleted(node: &Node) -> bool {
+    let metadata = node.get("metadata");
+    metadata.is_some_and(|metadata| {
+        let deleted = metadata.get("deletionTimestamp");
+        deleted.is_some_and(|deleted| deleted.value != Value::Null)
+    })
+}
+
+/// Refuses what would reach out of the object's own namespace.
+fn confine(target: Option<&Target>, node: &Node, roles: &[String], problems: &mut Problems) {
+    let annotations = node
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"));
+    if annotations.is_some_and(|annotations| annotations.get(CLUSTER).is_some()) {
+        let message =
+            "not allowed here: an object in a cluster is about that cluster; remove the annotation";
+        problems.error(None, &format!("metadata.annotations[{CLUSTER}]"), message);
+    }
+    let triggers = node.get("spec").and_then(|spec| spec.get("triggers"));
+    let triggers = match triggers.map(|triggers| &triggers.value) {
+        Some(Value::List(triggers)) => triggers.as_slice(),
+        _ => &[],
+    };
+    for (index, trigger) in triggers.iter().enumerate() {
+        let endpoint = trigger
+            .get("metadata")
+            .and_then(|metadata| metadata.get("awsEndpoint")?.as_text());
+        if endpoint.is_some_and(|endpoint| !endpoint.trim().is_empty()) {
+            let path = format!("spec.triggers[{index}].metadata.awsEndpoint");
+            let message = "not allowed in a cluster: the function signs requests with its own credentials and sends them \
+                to AWS alone; remove it, or ship the object in a file";
+            problems.error(None, &path, message);
+        }
+    }
+    let triggers = target.map_or(&[][..], |target| &target.policy.triggers);
+    for (index, trigger) in triggers.iter().enumerate() {
+        let identity = match trigger {
+            Trigger::SqsQueue(trigger) => &trigger.queue.identity,
+            Trigger::CloudWatch(trigger) => &trigger.metric.identity,
+            Trigger::Cron(_) => continue,
+        };
+        if let Identity::Role { arn, .. } = identity
+            && !roles.contains(arn)
+        {
+            let path = format!("spec.triggers[{index}].authenticationRef");
+            // The list is the function's owner's, and the object's status is not the place to read it.
+            let message = format!(
+                "the authentication names the role {}, allowed: a role that OUTRIGGER_ROLES of the function lists; ask its owner to add it",
+                quoted(arn)
+            );
+            problems.error(None, &path, message);
+        }
+    }
+}
+
+impl Configuration {
+    /// Takes a target out of a cluster's configuration, for a reason that its object does not tell.
+    pub(crate) fn refuse(&mut self, cluster: &str, id: &TargetId, message: String) {
+        let is_it =
+            |target: &Target| target.cluster.as_deref() == Some(cluster) && target.id == *id;
+        self.targets.retain(|target| !is_it(target));
+        self.findings.push(Finding {
+            origin: Origin::Cluster(cluster.to_owned()),
+            document: 0,
+            object: Some(id.to_string()),
+            problem: Problem {
+                severity: Severity::Error,
+                position: None,
+                path: String::new(),
+                message,
+            },
+        });
+    }
+}

@@ -1,0 +1,599 @@
+//! The ScaledObjects in the cluster itself: `OUTRIGGER_CONFIG=cluster:`.
+
+use outrigger::document::parse_yaml;
+use outrigger::sandbox::kubernetes::KubernetesFault;
+use outrigger::sandbox::{Sandbox, SandboxOptions, Service};
+use serde_json::{Value as Json, json};
+
+use super::{decisions, replicas, writes};
+use crate::support::function::Function;
+use crate::support::owners::create_autoscaler_of_keda;
+use crate::support::{WORKER, actions, assert_names, bare, count, furnish, scaled_object};
+
+const BASE: &str = include_str!("../../../infra/kubernetes/role.yaml");
+const CLUSTER_MODE: &str =
+    include_str!("../../../infra/kubernetes/components/cluster-mode/role.yaml");
+const EVERYWHERE: &str = include_str!(
+    "../../../infra/kubernetes/components/cluster-mode-all-namespaces/clusterrole.yaml"
+);
+const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/reader";
+const OBJECTS: &str = "GET /apis/keda.sh/v1alpha1/namespaces/default/scaledobjects";
+const STATUS: &str = "PATCH /apis/keda.sh/v1alpha1/namespaces/default/scaledobjects/worker/status";
+
+/// A cluster with KEDA's kinds, the rights of cluster mode in the namespace `default`, and what every test has.
+async fn cluster() -> Sandbox {
+    cluster_with(&format!("{BASE}\n---\n{CLUSTER_MODE}")).await
+}
+
+async fn cluster_with(rbac: &str) -> Sandbox {
+    let sandbox = bare(SandboxOptions {
+        rbac: rbac.to_owned(),
+        ..SandboxOptions::default()
+    })
+    .await;
+    furnish(&sandbox);
+    sandbox.kubernetes().set_keda_installed(true);
+    sandbox
+}
+
+async fn function(sandbox: &Sandbox, more: &[(&str, &str)]) -> Function {
+    let mut environment = vec![("OUTRIGGER_CONFIG", "cluster:default")];
+    environment.extend(more);
+    Function::start(sandbox, "", &environment).await
+}
+
+/// Puts an object into the cluster, changed before that.
+fn create(sandbox: &Sandbox, yaml: &str, change: impl FnOnce(&mut Json)) {
+    let documents = parse_yaml(yaml.as_bytes());
+    let mut object = documents[0].root.as_ref().unwrap().to_json();
+    change(&mut object);
+    sandbox.kubernetes().create(object).unwrap();
+}
+
+fn object(sandbox: &Sandbox, name: &str) -> Json {
+    let object = sandbox.kubernetes().get("scaledobjects", "default", name);
+    object.unwrap()
+}
+
+fn condition(object: &Json, kind: &str) -> (String, String, String) {
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|entry| entry["type"] == kind);
+    let text = |key: &str| found.unwrap()[key].as_str().unwrap().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
+#[tokio::test]
+async fn they_are_run_and_told() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    let status = object(&sandbox, "worker")["status"].clone();
+    let last_active = status["lastActiveTime"].as_str().unwrap().to_owned();
+    assert_eq!(
+        status,
+        json!({
+            "scaleTargetKind": "argoproj.io/v1alpha1.Rollout",
+            "scaleTargetGVKR": {"group": "argoproj.io", "version": "v1alpha1", "kind": "Rollout", "resource": "rollouts"},
+            "originalReplicaCount": 2,
+            "lastActiveTime": last_active,
+            "externalMetricNames": ["s0-aws-sqs-orders"],
+            "triggersTypes": "aws-sqs-queue",
+            "authenticationsTypes": "keda-aws-credentials",
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": "ScaledObject is defined correctly and is ready for scaling"},
+                {"type": "Active", "status": "True", "reason": "ScalerActive", "message": "Scaling is performed because triggers are active"},
+                {"type": "Fallback", "status": "False", "reason": "NoFallbackFound", "message": "No fallbacks are active on this scaled object"},
+                {"type": "Paused", "status": "False", "reason": "ScaledObjectUnpaused", "message": "ScaledObject is not paused"},
+            ],
+        })
+    );
+
+    // The pass that sees the new count remembers it. After that a pass costs two lists more than with a file, and no write.
+    function.answer("{}").await;
+    let before = object(&sandbox, "worker");
+    for _ in 0..3 {
+        sandbox.clear_requests();
+        let answer = function.answer("{}").await;
+        assert_eq!(answer["targets"][0]["effect"], "held", "{answer}");
+        let mut requests = actions(&sandbox, Service::Kubernetes);
+        requests.sort();
+        assert_eq!(
+            requests,
+            [
+                "GET /api/v1/namespaces/default/configmaps/outrigger",
+                "GET /apis/argoproj.io/v1alpha1/namespaces/default/rollouts/worker",
+                OBJECTS,
+                "GET /apis/keda.sh/v1alpha1/namespaces/default/triggerauthentications",
+            ]
+        );
+    }
+    assert_eq!(object(&sandbox, "worker"), before);
+
+    // What changes is told: here the end of the activity, by the time of it.
+    sandbox.queues().set_counts("orders", 0, 0, 0);
+    function.answer("{}").await;
+    let after = object(&sandbox, "worker");
+    assert_eq!(condition(&after, "Active").0, "False");
+    assert_ne!(after["status"]["lastActiveTime"], Json::Null);
+    assert_eq!(after["status"]["originalReplicaCount"], 2);
+    assert_eq!(after["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
+async fn nobody_asks_for_authentications_that_no_object_refers_to() {
+    let sandbox = cluster_with(&format!("{BASE}\n---\n{CLUSTER_MODE}")).await;
+    create(&sandbox, WORKER, |object| {
+        let trigger = object["spec"]["triggers"][0].as_object_mut().unwrap();
+        trigger.remove("authenticationRef");
+    });
+    function(&sandbox, &[]).await.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    assert_eq!(count(&sandbox, OBJECTS), 2, "one for the other owners");
+    assert_eq!(
+        count(
+            &sandbox,
+            "GET /apis/keda.sh/v1alpha1/namespaces/default/trigger"
+        ),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_bad_object_is_told_so_and_stops_no_other() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    create(&sandbox, &scaled_object("bad"), |object| {
+        object["spec"]["triggers"][0]["metadata"]["queueLenght"] = json!("3");
+    });
+    let function = function(&sandbox, &[]).await;
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.TargetsFailed");
+    let mistake =
+        "spec.triggers[0].metadata.queueLenght: unknown field, did you mean `queueLength`?";
+    assert_names(
+        &message,
+        &[
+            "1 failed",
+            "`default/bad` is refused: cluster demo (default/bad): ",
+            mistake,
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    let bad = object(&sandbox, "bad");
+    let ready = (
+        "False".to_owned(),
+        "ScaledObjectCheckFailed".to_owned(),
+        mistake.to_owned(),
+    );
+    assert_eq!(condition(&bad, "Ready"), ready);
+    assert_eq!(condition(&bad, "Active").0, "Unknown");
+    // The finding is logged once, and what is told does not change.
+    let findings = |lines: &[Json]| {
+        let texts = lines.iter().filter_map(|line| line["finding"].as_str());
+        texts.filter(|text| text.contains("queueLenght")).count()
+    };
+    assert_eq!(findings(&function.new_lines()), 1);
+    function.error("{}").await;
+    assert_eq!(findings(&function.new_lines()), 0);
+    assert_eq!(object(&sandbox, "bad"), bad);
+
+    // Put right, it runs.
+    sandbox
+        .kubernetes()
+        .create_rollout("default", "bad", Some(1));
+    sandbox.queues().set_counts("bad", 40, 0, 0);
+    sandbox
+        .kubernetes()
+        .edit("scaledobjects", "default", "bad", |object| {
+            let metadata = object["spec"]["triggers"][0]["metadata"].as_object_mut();
+            metadata.unwrap().remove("queueLenght");
+        });
+    function.answer("{}").await;
+    assert_eq!(condition(&object(&sandbox, "bad"), "Ready").0, "True");
+    assert_eq!(sandbox.kubernetes().replicas("default", "bad"), Some(4));
+}
+
+#[tokio::test]
+async fn an_object_reaches_no_further_than_its_namespace() {
+    let sandbox = cluster().await;
+    let authentication = |name: &str, arn: &str| {
+        json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"podIdentity": {"provider": "aws", "roleArn": arn}},
+        })
+    };
+    sandbox.sts().allow_role(ROLE_ARN, None);
+    let other = "arn:aws:iam::123456789012:role/admin";
+    for (name, arn) in [("listed", ROLE_ARN), ("other", other)] {
+        sandbox
+            .kubernetes()
+            .create(authentication(name, arn))
+            .unwrap();
+    }
+    create(&sandbox, &scaled_object("elsewhere"), |object| {
+        object["metadata"]["annotations"]["outrigger.dev/cluster"] = json!("demo");
+    });
+    create(&sandbox, &scaled_object("endpoint"), |object| {
+        object["spec"]["triggers"][0]["metadata"]["awsEndpoint"] =
+            json!("https://evil.example.com");
+    });
+    for name in ["listed", "other"] {
+        create(&sandbox, &scaled_object(name), |object| {
+            object["spec"]["triggers"][0]["authenticationRef"]["name"] = json!(name);
+        });
+        sandbox
+            .kubernetes()
+            .create_rollout("default", name, Some(2));
+        sandbox.queues().set_counts(name, 60, 3, 0);
+    }
+    let (_, message) = function(&sandbox, &[("OUTRIGGER_ROLES", ROLE_ARN)])
+        .await
+        .error("{}")
+        .await;
+    for (name, what) in [
+        (
+            "elsewhere",
+            "metadata.annotations[outrigger.dev/cluster]: not allowed here",
+        ),
+        (
+            "endpoint",
+            "spec.triggers[0].metadata.awsEndpoint: not allowed in a cluster",
+        ),
+        (
+            "other",
+            "spec.triggers[0].authenticationRef: the authentication names the role",
+        ),
+    ] {
+        let refused = format!("`default/{name}` is refused: cluster demo (default/{name}): {what}");
+        assert_names(&message, &["3 failed", &refused]);
+        let ready = condition(&object(&sandbox, name), "Ready");
+        assert_eq!(
+            (ready.0.as_str(), ready.2.starts_with(what)),
+            ("False", true),
+            "{ready:?}"
+        );
+        assert!(!ready.2.contains(ROLE_ARN), "{ready:?}");
+    }
+    assert_eq!(sandbox.kubernetes().replicas("default", "listed"), Some(7));
+    assert_eq!(condition(&object(&sandbox, "listed"), "Ready").0, "True");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_is_replaced_by_the_last_good_one() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    let forbidden = KubernetesFault::Status(403);
+    sandbox.kubernetes().fail(OBJECTS, forbidden, 1);
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.ConfigurationUnreadable");
+    assert_names(
+        &message,
+        &[
+            "could not list scaledobjects in namespace `default`",
+            "cluster `demo`",
+            "403",
+            "{apiGroups: [keda.sh], resources: [scaledobjects], verbs: [list]} to the Role `outrigger`",
+            "nothing is done there",
+        ],
+    );
+    assert_eq!(writes(&sandbox), []);
+
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    sandbox.queues().set_counts("orders", 90, 0, 0);
+    // The kinds are gone, for one invocation.
+    sandbox.kubernetes().set_keda_installed(false);
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.TargetsFailed");
+    assert_names(
+        &message,
+        &[
+            "configuration: could not list",
+            "404",
+            "keda-2.20.2-crds.yaml",
+            "the last good list is in force",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 9)]);
+    sandbox.kubernetes().set_keda_installed(true);
+    function.answer("{}").await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_fails_stops_no_other() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:default,shop")]).await;
+    for _ in 0..2 {
+        let (kind, message) = function.error("{}").await;
+        assert_eq!(kind, "Outrigger.TargetsFailed");
+        assert_names(
+            &message,
+            &["1 failed", "scaledobjects in namespace `shop`", "403"],
+        );
+    }
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn every_namespace_of_the_cluster() {
+    let sandbox = cluster_with(EVERYWHERE).await;
+    create(&sandbox, WORKER, |object| {
+        let trigger = &mut object["spec"]["triggers"][0];
+        trigger["authenticationRef"] =
+            json!({"name": "all", "kind": "ClusterTriggerAuthentication"});
+        trigger["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("identityOwner");
+    });
+    create(&sandbox, &scaled_object("other"), |object| {
+        object["metadata"]["namespace"] = json!("shop");
+    });
+    let authentication = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ClusterTriggerAuthentication", "metadata": {"name": "all"},
+        "spec": {"podIdentity": {"provider": "aws"}},
+    });
+    sandbox.kubernetes().create(authentication).unwrap();
+    sandbox.queues().set_counts("other", 1, 0, 0);
+    let function = function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:")]).await;
+    let (_, message) = function.error("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    // Its workload is not there.
+    assert_names(&message, &["1 failed", "`shop/other`", "404"]);
+    let other = sandbox
+        .kubernetes()
+        .get("scaledobjects", "shop", "other")
+        .unwrap();
+    assert_eq!(condition(&other, "Ready").1, "NotFound");
+    assert_eq!(
+        count(&sandbox, "GET /apis/keda.sh/v1alpha1/scaledobjects"),
+        1
+    );
+    assert_eq!(
+        count(
+            &sandbox,
+            "GET /apis/keda.sh/v1alpha1/clustertriggerauthentications"
+        ),
+        1
+    );
+}
+
+#[tokio::test]
+async fn without_the_right_to_cluster_wide_authentications_only_who_needs_them_is_refused() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    create(&sandbox, &scaled_object("needs"), |object| {
+        object["spec"]["triggers"][0]["authenticationRef"]["kind"] =
+            json!("ClusterTriggerAuthentication");
+    });
+    let (_, message) = function(&sandbox, &[]).await.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "1 failed",
+            "`default/needs` is refused",
+            "spec.triggers[0].authenticationRef: the authentication `keda-aws-credentials` is not known",
+            "{apiGroups: [keda.sh], resources: [clustertriggerauthentications], verbs: [list]} to a ClusterRole",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn what_kedas_operator_acts_on_is_left_to_it() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["metadata"]["finalizers"] = json!(["finalizer.keda.sh"]);
+    });
+    create_autoscaler_of_keda(&sandbox, "worker");
+    let function = function(&sandbox, &[]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "`default/worker` is refused",
+            "KEDA's operator acts on it",
+            "kubectl delete hpa keda-hpa-worker -n default",
+        ],
+    );
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+    assert_eq!(object(&sandbox, "worker")["status"], Json::Null);
+
+    // Whether it does is not known.
+    let autoscalers = "GET /apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    sandbox
+        .kubernetes()
+        .fail(autoscalers, KubernetesFault::Status(403), 1);
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &["`default/worker` is refused", "is not known", "403"],
+    );
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+
+    // Beside it, in shadow mode, nothing of the object is written.
+    let set_mode = |mode: &str| {
+        sandbox
+            .kubernetes()
+            .edit("scaledobjects", "default", "worker", |object| {
+                object["metadata"]["annotations"]["outrigger.dev/mode"] = json!(mode);
+            });
+    };
+    set_mode("shadow");
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "shadow", "{answer}");
+    assert_eq!((count(&sandbox, STATUS), count(&sandbox, "POST")), (0, 0));
+
+    // Handed over: the finalizer alone is nobody.
+    set_mode("live");
+    sandbox
+        .kubernetes()
+        .delete("horizontalpodautoscalers", "default", "keda-hpa-worker");
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+}
+
+#[tokio::test]
+async fn what_is_being_deleted_is_left_alone() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
+    });
+    // So that the other one is no duplicate of it.
+    create(
+        &sandbox,
+        &WORKER.replace("{name: worker, n", "{name: successor, n"),
+        |_| {},
+    );
+    let answer = function(&sandbox, &[]).await.answer("{}").await;
+    assert_eq!(answer["targets"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["targets"][0]["target"], "default/successor");
+    assert_eq!(object(&sandbox, "worker")["status"], Json::Null);
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn two_objects_for_one_workload_are_both_refused() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    create(
+        &sandbox,
+        &WORKER.replace("{name: worker, n", "{name: second, n"),
+        |_| {},
+    );
+    let (_, message) = function(&sandbox, &[]).await.error("{}").await;
+    assert_names(
+        &message,
+        &["2 failed", "`default/second`", "`default/worker`"],
+    );
+    for name in ["worker", "second"] {
+        let ready = condition(&object(&sandbox, name), "Ready");
+        assert_names(
+            &ready.2,
+            &["2 ScaledObjects want to scale Rollout `worker`"],
+        );
+    }
+    assert_eq!(writes(&sandbox), []);
+}
+
+#[tokio::test]
+async fn a_dry_run_and_a_shadow_tell_nothing() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    create(&sandbox, &scaled_object("bad"), |object| {
+        object["spec"]["maxReplicaCount"] = json!(0);
+    });
+    for (mode, event) in [("live", r#"{"dryRun":true}"#), ("shadow", "{}")] {
+        let function = function(&sandbox, &[("OUTRIGGER_MODE", mode)]).await;
+        function.error(event).await;
+        for name in ["worker", "bad"] {
+            assert_eq!(
+                object(&sandbox, name)["status"],
+                Json::Null,
+                "{mode} {name}"
+            );
+        }
+        assert_eq!((count(&sandbox, "POST"), replicas(&sandbox)), (0, Some(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_fails_the_target_and_undoes_nothing() {
+    let sandbox = cluster_with(BASE).await;
+    create(&sandbox, WORKER, |object| {
+        let trigger = object["spec"]["triggers"][0].as_object_mut().unwrap();
+        trigger.remove("authenticationRef");
+    });
+    let function = function(&sandbox, &[]).await;
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.TargetsFailed");
+    assert_names(
+        &message,
+        &[
+            "1 failed",
+            "`default/worker`: could not write the status of ScaledObject `default/worker`",
+            "403",
+            "resources: [scaledobjects/status], verbs: [patch]} to the Role `outrigger-cluster-mode`",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    assert_eq!(count(&sandbox, STATUS), 1);
+    let lines = function.new_lines();
+    let told = decisions(&lines);
+    assert!(
+        told.iter()
+            .any(|line| line["warning"]["code"] == "Forbidden"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn somebody_elses_newer_status_is_not_overwritten() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    // Between the list and the patch the object changes: as if the patch came late.
+    sandbox
+        .kubernetes()
+        .fail(STATUS, KubernetesFault::Status(422), 1);
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    assert_eq!(object(&sandbox, "worker")["status"], Json::Null);
+    // The next invocation lists it anew.
+    function.answer("{}").await;
+    assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+}
+
+#[tokio::test]
+async fn the_emergency_stop_and_failing_readings_are_in_the_status() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["spec"]["fallback"] = json!({"failureThreshold": 1, "replicas": 5});
+    });
+    let function = function(&sandbox, &[]).await;
+    sandbox.queues().delete("orders");
+    let health = |object: &Json| object["status"]["health"]["s0-aws-sqs-orders"].clone();
+    for (failures, fallback, active) in [(1, "False", "Unknown"), (2, "True", "True")] {
+        function.error("{}").await;
+        let worker = object(&sandbox, "worker");
+        let ready = condition(&worker, "Ready");
+        assert_eq!(
+            (ready.0.as_str(), ready.1.as_str()),
+            ("False", "TriggerError")
+        );
+        assert_names(&ready.2, &["spec.triggers[0] "]);
+        assert_eq!(condition(&worker, "Fallback").0, fallback);
+        assert_eq!(condition(&worker, "Active").0, active);
+        assert_eq!(
+            health(&worker),
+            json!({"numberOfFailures": failures, "status": "Failing"})
+        );
+    }
+    assert_eq!(replicas(&sandbox), Some(5));
+    function.error("{}").await;
+    let before = object(&sandbox, "worker");
+    function.error("{}").await;
+    assert_eq!(object(&sandbox, "worker"), before);
+
+    sandbox.queues().set_counts("orders", 50, 0, 0);
+    sandbox
+        .kubernetes()
+        .edit("configmaps", "default", "outrigger", |object| {
+            object["data"]["pause"] = json!("*");
+        });
+    function.answer("{}").await;
+    let worker = object(&sandbox, "worker");
+    let paused = condition(&worker, "Paused");
+    assert_eq!(
+        (paused.0.as_str(), paused.1.as_str()),
+        ("True", "ScaledObjectPaused")
+    );
+    assert_names(&paused.2, &["`pause`", "`outrigger`"]);
+    assert_eq!(condition(&worker, "Ready").0, "True");
+}
