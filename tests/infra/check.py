@@ -7,6 +7,7 @@ of MISTAKES is made in the shipped templates, one at a time, and must be found: 
 """
 
 import copy
+import fnmatch
 import json
 import pathlib
 import re
@@ -29,6 +30,9 @@ PRINCIPALS = {
 # Which services take the roles.
 TRUSTED = {"lambda.amazonaws.com", "scheduler.amazonaws.com"}
 
+# Who takes the roles of other accounts: the function's own role, by name.
+FUNCTION = {"AWS": {"Ref": "FunctionRoleArn"}}
+
 # The statements that may be about everything, since AWS knows no narrower resource for these actions.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/
 BOUNDLESS = {"cloudwatch:GetMetricData"} | {
@@ -44,6 +48,9 @@ BOUNDLESS = {"cloudwatch:GetMetricData"} | {
 }
 
 ALIAS = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${FunctionName}:live"
+
+# How the ARN of an alarm begins, up to its logical id.
+NAMED = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${AWS::StackName}-"
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "infra"
 
@@ -109,7 +116,9 @@ class Check:
         return isinstance(value, dict) and value.get("Fn::Sub") == ALIAS
 
     def source(self, value):
-        """The name of the resource whose ARN it is."""
+        """The name of the resource whose ARN it is; the first letters of several, and a star."""
+        if isinstance(value, dict) and str(value.get("Fn::Sub")).startswith(NAMED):
+            return value["Fn::Sub"].removeprefix(NAMED)
         if isinstance(value, dict) and "Fn::GetAtt" in value and value["Fn::GetAtt"][1] == "Arn":
             return value["Fn::GetAtt"][0]
         return value.get("Ref") if isinstance(value, dict) else None
@@ -130,9 +139,10 @@ class Check:
     def permissions(self):
         for name, properties in self.of_type("AWS::Lambda::Permission"):
             source = self.source(properties.get("SourceArn"))
-            kind = self.resources.get(source, {}).get("Type")
-            if PRINCIPALS.get(kind) != properties["Principal"]:
-                self.say(name, f"the principal {properties['Principal']} invokes for no {kind}")
+            matching = fnmatch.filter(self.resources, source or "")
+            kinds = {self.resources[matched]["Type"] for matched in matching} - {"AWS::Lambda::Permission"}
+            if {PRINCIPALS.get(kind) for kind in kinds} != {properties["Principal"]}:
+                self.say(name, f"the principal {properties['Principal']} invokes for no {kinds}")
             if properties.get("SourceAccount") != {"Ref": "AWS::AccountId"}:
                 self.say(name, "no SourceAccount: another account's alarm could invoke the function")
             if properties["Action"] != "lambda:InvokeFunction":
@@ -141,7 +151,8 @@ class Check:
                 self.say(name, "is not for the alias, which is what is invoked")
 
     def may_invoke(self, source):
-        return any(self.source(properties.get("SourceArn")) == source for _, properties in self.of_type("AWS::Lambda::Permission"))
+        permitted = [self.source(properties.get("SourceArn")) for _, properties in self.of_type("AWS::Lambda::Permission")]
+        return any(fnmatch.fnmatch(source, pattern) for pattern in permitted if pattern)
 
     def targets(self):
         """Who calls the function calls its alias, and is allowed to."""
@@ -162,6 +173,8 @@ class Check:
     def roles(self):
         for name, properties in self.of_type("AWS::IAM::Role"):
             for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
+                if statement["Principal"] == FUNCTION:
+                    continue
                 trusted = set(as_list(statement["Principal"].get("Service", [])))
                 if not trusted or not trusted <= TRUSTED or len(statement["Principal"]) != 1:
                     self.say(name, f"may be taken by {statement['Principal']}")
@@ -169,7 +182,7 @@ class Check:
                     self.say(name, "may be taken by the Scheduler for another account")
             if "ManagedPolicyArns" in properties:
                 self.say(name, "has a policy that others change")
-            for policy in properties["Policies"]:
+            for policy in leaves(properties.get("Policies", [])):
                 for statement in leaves(policy["PolicyDocument"]["Statement"]):
                     self.statement(name, statement)
 
@@ -348,6 +361,9 @@ MISTAKES = [
     ("access", "Resource: !Ref QueueArns", "Resource: '*'"),
     ("access", "Resource: !Ref AssumeRoleArns", "Resource: arn:aws:iam::*:role/outrigger"),
     ("access", "    Condition: MakesAccessEntry\n", ""),
+    ("account", "Principal: {AWS: !Ref FunctionRoleArn}", "Principal: {AWS: '*'}"),
+    ("account", "Resource: !Ref QueueArns", "Resource: '*'"),
+    ("account", "    Condition: MakesAccessEntry\n", ""),
     ("template", "Timeout: 75", "Timeout: 60"),
     ("template", "Timeout: !FindInMap [Windows, !Ref Window, Timeout]", "Timeout: 75"),
     ("template", "OUTRIGGER_WINDOW: !Ref Window", "OUTRIGGER_WINDOW: 120"),
