@@ -267,8 +267,8 @@ fn the_settings_of_the_function_count() {
     assert!(!role.contains("rollouts/scale"), "{role}");
 }
 
-/// The rendered RBAC and IAM rights of the worker, as two sets.
-fn rendered(manifest: &str) -> (String, BTreeSet<(String, String)>) {
+/// What is rendered for a manifest in a cluster, by path.
+pub(crate) fn rendered_files(manifest: &str, cluster: &str) -> BTreeMap<String, String> {
     let directory = Directory::new();
     let arguments = [
         "render",
@@ -276,14 +276,18 @@ fn rendered(manifest: &str) -> (String, BTreeSet<(String, String)>) {
         "-",
         "-d",
         "out",
-        "--cluster",
-        "demo",
         "--region",
         "ap-northeast-1",
     ];
+    let arguments = [&arguments[..], &["--cluster", cluster]].concat();
     let (code, _, errors) = result_in(&directory.join(""), &arguments, manifest, &BTreeMap::new());
     assert_eq!(code, 0, "{errors}");
-    let files = files(&directory.join("out"));
+    files(&directory.join("out"))
+}
+
+/// The rendered Role, and what the rendered policy allows.
+fn rendered(manifest: &str) -> (String, BTreeSet<(String, String)>) {
+    let files = rendered_files(manifest, "demo");
     let kubernetes = &files["kubernetes/demo/default.yaml"];
     let (role, _) = kubernetes.split_once("---\n").unwrap();
     let access = outrigger::document::parse_yaml(files["access.yaml"].as_bytes());
