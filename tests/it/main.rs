@@ -13,6 +13,7 @@ mod adapters;
 mod cli;
 mod contract;
 mod docs;
+mod infra;
 mod process;
 mod servers;
 mod status;
