@@ -26,5 +26,6 @@ mod ministack;
 mod pki;
 mod rights;
 mod rollouts;
+mod stack;
 mod watch;
 mod world;
