@@ -23,6 +23,7 @@ mod gateway;
 mod lab;
 mod lambda;
 mod ministack;
+mod package;
 mod pki;
 mod rights;
 mod rollouts;

@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use outrigger::settings::ClusterAddress;
 use serde_json::{Value as Json, json};
 
+use super::assets::Assets;
 use super::aws::{config, root};
 use super::lab::Lab;
 use super::ministack::{ACCOUNT, REGION, form_encode};
@@ -24,12 +25,18 @@ use crate::support::function::Directory;
 /// How long an event may take that comes once a minute.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Puts a program as `bootstrap`, and a configuration beside it, into a zip.
+/// Puts a program as `bootstrap`, and a configuration beside it, into a zip; from another zip everything but its configuration.
 const PACK: &str = r#"
 import sys, zipfile
-package, program, configuration = sys.argv[1:]
+package, program, configuration, made = sys.argv[1:]
 with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-    out.write(program, "bootstrap")
+    if made:
+        with zipfile.ZipFile(made) as entries:
+            for entry in entries.infolist():
+                if entry.filename != "outrigger.yaml":
+                    out.writestr(entry, entries.read(entry))
+    else:
+        out.write(program, "bootstrap")
     out.write(configuration, "outrigger.yaml")
 "#;
 
@@ -89,7 +96,7 @@ impl Deployed {
             endpoint,
             certificate_authority,
         } = lab.world.address();
-        let package = BASE64_STANDARD.encode(package(lab.world, &self.manifest()));
+        let package = BASE64_STANDARD.encode(packed(lab.world.assets(), &self.manifest()));
         let function = json!({
             "FunctionName": name,
             "Runtime": "provided.al2023",
@@ -231,19 +238,18 @@ impl Deployed {
 }
 
 /// The bytes of the package: the release build where one was made, and the tests' own where not.
-pub(super) fn package(world: &World, manifest: &str) -> Vec<u8> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "where the release build is is known to the environment alone"
-    )]
-    let program = std::env::var_os("OUTRIGGER_LAMBDA");
+pub(super) fn packed(assets: &Assets, manifest: &str) -> Vec<u8> {
+    let program = from_environment("OUTRIGGER_LAMBDA");
     let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_outrigger-lambda").into());
     let directory = Directory::new();
     let (package, configuration) = (directory.join("package"), directory.join("outrigger.yaml"));
     std::fs::write(&configuration, manifest).unwrap();
-    let packed = std::process::Command::new(world.assets().path("python/bin/python"))
+    // The one that cargo-lambda has made, with another configuration; it compresses for longer.
+    let made = from_environment("OUTRIGGER_PACKAGE").unwrap_or_default();
+    let packed = std::process::Command::new(assets.path("python/bin/python"))
         .args(["-c", PACK])
         .args([package.as_path(), Path::new(&program), &configuration])
+        .arg(made)
         .status();
     assert!(
         packed.unwrap().success(),
@@ -251,6 +257,14 @@ pub(super) fn package(world: &World, manifest: &str) -> Vec<u8> {
         Path::new(&program).display()
     );
     std::fs::read(package).unwrap()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the release build is is known to the environment alone"
+)]
+fn from_environment(variable: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(variable)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::lambda::{Deployed, package};
+use super::lambda::{Deployed, packed};
 use super::ministack::{ACCOUNT, REGION, element, form_encode};
 use super::world::{CLUSTER, OF_STACK, World, world};
 use crate::infra::TEMPLATE;
@@ -50,7 +50,7 @@ impl<'d> Stack<'d> {
         let world = deployed.lab.world;
         // As `sam package` leaves the package, and the template.
         let bucket = format!("/{}", deployed.name);
-        let zip = package(world, &deployed.manifest());
+        let zip = packed(world.assets(), &deployed.manifest());
         for (path, body) in [(bucket.clone(), &[][..]), (format!("{bucket}/package.zip"), &zip)] {
             let (status, answer) = world.sts.as_root("PUT", &path, "s3", &[], body);
             assert_eq!(status, 200, "{path}: {answer}");
