@@ -1,7 +1,7 @@
 //! The CloudFormation templates against the code, against each other and against the README. What CloudFormation itself would
 //! say of them is asked by `tests/infra/run`, and what becomes of them by `servers::stack`.
 
-mod commands;
+pub(crate) mod commands;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ pub(crate) const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 const CARGO: &str = include_str!("../../Cargo.toml");
 
 /// What is invoked, as `wiring.yaml` names it and as `template.yaml` does.
-const ALIAS: &str = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${FunctionName}:live";
+const ALIAS: &str =
+    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${FunctionName}:live";
 const OWN_ALIAS: &str = "!Ref Function.Alias";
 
 /// A template as a tree, in which `!Ref X` is no more than `X`.
@@ -41,7 +42,10 @@ fn entries<'t>(template: &'t str, section: &str) -> BTreeMap<&'t str, String> {
         if !indented.starts_with(' ') {
             name = indented.split(':').next().unwrap();
         }
-        entries.entry(name).or_default().push_str(&format!("{line}\n"));
+        entries
+            .entry(name)
+            .or_default()
+            .push_str(&format!("{line}\n"));
     }
     entries
 }
@@ -77,7 +81,8 @@ fn the_stack_is_its_two_halves_and_the_function() {
     for property in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {
         assert_eq!(own[property], half[property]);
     }
-    let queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failures";
+    let queue =
+        "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${FunctionName}-failures";
     assert_eq!(half["DestinationConfig"]["OnFailure"]["Destination"], queue);
     let name = &tree(ACCESS)["Resources"]["FailureQueue"]["Properties"]["QueueName"];
     assert_eq!(name, "${FunctionName}-failures");
@@ -112,7 +117,10 @@ fn window_schedule_and_timeout_belong_together() {
         found.unwrap().1
     };
     let parameter = &template["Parameters"]["Window"];
-    assert_eq!(parameter["Default"].to_string(), default("OUTRIGGER_WINDOW"));
+    assert_eq!(
+        parameter["Default"].to_string(),
+        default("OUTRIGGER_WINDOW")
+    );
     let timeout = default("OUTRIGGER_WINDOW").parse::<u32>().unwrap() + 15;
     let of_cargo = format!("timeout = {timeout}");
     assert!(CARGO.lines().any(|line| line == of_cargo));
@@ -176,7 +184,10 @@ fn cargo_lambda_and_the_stack_deploy_the_same_function() {
     let has = |line: &str| assert!(CARGO.lines().any(|found| found == line), "{line}");
     let text = |value: &Json| value.as_str().unwrap().to_owned();
     has(&format!("runtime = \"{}\"", text(&function["Runtime"])));
-    has(&format!("alias = \"{}\"", text(&function["AutoPublishAlias"])));
+    has(&format!(
+        "alias = \"{}\"",
+        text(&function["AutoPublishAlias"])
+    ));
     let parameters = &template["Parameters"];
     has(&format!("memory = {}", parameters["MemorySize"]["Default"]));
     let name = text(&parameters["FunctionName"]["Default"]);

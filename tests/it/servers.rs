@@ -25,6 +25,7 @@ mod lambda;
 mod ministack;
 mod package;
 mod pki;
+mod readme;
 mod rights;
 mod rollouts;
 mod stack;

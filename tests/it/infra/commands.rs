@@ -59,7 +59,10 @@ fn stacks_are_made_with_parameters_that_there_are() {
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("{command}"));
                 let parameter = &parameters[name];
-                assert!(parameter.is_object(), "{template}.yaml has no {name}: {command}");
+                assert!(
+                    parameter.is_object(),
+                    "{template}.yaml has no {name}: {command}"
+                );
                 if let Some(allowed) = parameter["AllowedValues"].as_array() {
                     let text = |known: &serde_json::Value| {
                         known.as_str().map_or(known.to_string(), str::to_owned)
@@ -71,7 +74,10 @@ fn stacks_are_made_with_parameters_that_there_are() {
             .collect();
         for (name, parameter) in parameters.as_object().unwrap() {
             let needed = parameter.get("Default").is_none();
-            assert!(!needed || given.contains(name.as_str()), "no {name}: {command}");
+            assert!(
+                !needed || given.contains(name.as_str()),
+                "no {name}: {command}"
+            );
         }
     }
     assert_eq!(deployed, ["access", "template", "wiring"].into());

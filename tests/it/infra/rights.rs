@@ -153,7 +153,11 @@ async fn each_condition_gives_what_its_triggers_need() {
         // Its own queue is read by the role that it takes.
         (&with_role, vec!["ReadsQueues", "TakesRoles"]),
     ] {
-        assert_eq!(calls(manifest, &[]).await, rights(&conditions), "{manifest}");
+        assert_eq!(
+            calls(manifest, &[]).await,
+            rights(&conditions),
+            "{manifest}"
+        );
     }
     let all = ["ReadsQueues", "FindsQueues", "ReadsMetrics", "TakesRoles"];
     let every: BTreeSet<String> = of_the_code().into_keys().collect();

@@ -5,7 +5,7 @@
 //! ministack's, its token goes through the authenticator of EKS back to the STS of ministack, and the API server is real.
 //! `DescribeCluster` is left out: no emulator describes a cluster whose certificate authority can be had.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -64,6 +64,16 @@ impl Deployed {
     pub(super) async fn without_function(world: &'static World) -> Self {
         let lab = Lab::new(world).await;
         let name = format!("outrigger-{}", lab.namespace);
+        Self::furnished(lab, name).await
+    }
+
+    /// The same with another name, for one test alone.
+    pub(super) async fn named(world: &'static World, name: &str) -> Self {
+        Self::furnished(Lab::new(world).await, name.to_owned()).await
+    }
+
+    async fn furnished(lab: Lab, name: String) -> Self {
+        let world = lab.world;
         let sqs = aws_sdk_sqs::Client::new(&config(&world.sts, root()).await);
         let deployed = Self { lab, name, sqs };
         let url = deployed.create_queue(&deployed.name).await;
@@ -239,8 +249,7 @@ impl Deployed {
 
 /// The bytes of the package: the release build where one was made, and the tests' own where not.
 pub(super) fn packed(assets: &Assets, manifest: &str) -> Vec<u8> {
-    let program = from_environment("OUTRIGGER_LAMBDA");
-    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_outrigger-lambda").into());
+    let program = program();
     let directory = Directory::new();
     let (package, configuration) = (directory.join("package"), directory.join("outrigger.yaml"));
     std::fs::write(&configuration, manifest).unwrap();
@@ -248,22 +257,31 @@ pub(super) fn packed(assets: &Assets, manifest: &str) -> Vec<u8> {
     let made = from_environment("OUTRIGGER_PACKAGE").unwrap_or_default();
     let packed = std::process::Command::new(assets.path("python/bin/python"))
         .args(["-c", PACK])
-        .args([package.as_path(), Path::new(&program), &configuration])
+        .args([&package, &program, &configuration])
         .arg(made)
         .status();
     assert!(
         packed.unwrap().success(),
         "no package of {}",
-        Path::new(&program).display()
+        program.display()
     );
     std::fs::read(package).unwrap()
 }
 
+/// The program that is deployed.
+pub(super) fn program() -> PathBuf {
+    let program = from_environment("OUTRIGGER_LAMBDA");
+    program.map_or_else(
+        || env!("CARGO_BIN_EXE_outrigger-lambda").into(),
+        PathBuf::from,
+    )
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "where the release build is is known to the environment alone"
+    reason = "where the release build and the tools are is known to the environment alone"
 )]
-fn from_environment(variable: &str) -> Option<std::ffi::OsString> {
+pub(super) fn from_environment(variable: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(variable)
 }
 

@@ -76,7 +76,12 @@ fn way() -> (&'static str, Vec<&'static str>) {
         let way = [&namespace[..], &["sh", "-c", MOUNTED, "sh"]].concat();
         return ("a mount namespace", way);
     }
-    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
     let shell = ["sh", "-c", PERMITTED, "sh"];
     if works(&[&nobody[..], &["true"]].concat()) {
         return ("another user", [&nobody[..], &shell].concat());

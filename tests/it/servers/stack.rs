@@ -32,7 +32,10 @@ pub(super) fn at_home(template: &str, world: &World, role: &str) -> String {
     let before_role = "      Description: What the Outrigger function may do";
     assert!(template.contains(before_role));
     template
-        .replace(before_role, &format!("      RoleName: {role}\n{before_role}"))
+        .replace(
+            before_role,
+            &format!("      RoleName: {role}\n{before_role}"),
+        )
         .replace(
             before_variables,
             &format!("{before_variables}{}", variables.concat()),
@@ -51,7 +54,10 @@ impl<'d> Stack<'d> {
         // As `sam package` leaves the package, and the template.
         let bucket = format!("/{}", deployed.name);
         let zip = packed(world.assets(), &deployed.manifest());
-        for (path, body) in [(bucket.clone(), &[][..]), (format!("{bucket}/package.zip"), &zip)] {
+        for (path, body) in [
+            (bucket.clone(), &[][..]),
+            (format!("{bucket}/package.zip"), &zip),
+        ] {
             let (status, answer) = world.sts.as_root("PUT", &path, "s3", &[], body);
             assert_eq!(status, 200, "{path}: {answer}");
         }
