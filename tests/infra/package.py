@@ -20,7 +20,8 @@ TARGETS = {"--arm64": "aarch64-unknown-linux-gnu", "--x86-64": "x86_64-unknown-l
 
 # What `cargo lambda deploy` is to do with no more than Cargo.toml.
 DEPLOYED = {"memory": 256, "timeout": 75, "runtime": "provided.al2023"}
-VARIABLES = {"OUTRIGGER_WINDOW": "60"}
+ROLE = "arn:aws:iam::123456789012:role/outrigger"
+HOW = ["--dry", "--iam-role", ROLE, "--env-var", "OUTRIGGER_CLUSTERS=prod"]
 FILES = {"bootstrap", "outrigger.yaml"}
 
 # Writes down what is to be built, and answers everything else.
@@ -76,7 +77,8 @@ def main():
             asked((folder / "record").read_text().splitlines(), target)
     package = folder / "target/lambda/outrigger-lambda/bootstrap.zip"
     packed(package)
-    planned(json.loads(run("deploy", "--dry", "--output-format", "json", "--iam-role", "arn:aws:iam::123456789012:role/outrigger")))
+    planned(json.loads(run("deploy", *HOW, "--output-format", "json")))
+    documented(run("deploy", *HOW).replace(f"{folder}/", ""))
     print(package)
 
 
@@ -114,11 +116,21 @@ def planned(deployment):
     config = deployment["config"]
     for key, value in DEPLOYED.items():
         assert config[key] == value, f"deploys {key} {config[key]!r}, not {value!r}"
-    assert config["role"] == "arn:aws:iam::123456789012:role/outrigger", config
+    assert config["role"] == ROLE, config
     assert not config["enable_function_url"] and not config["layer"], config
+    assert config["env_var"] == ["OUTRIGGER_CLUSTERS=prod"], config
     assert {file.split("/")[-1] for file in deployment["files"]} == FILES, deployment["files"]
-    variables = dict(pair.split("=", 1) for pair in config.get("env_var") or [])
-    assert variables in ({}, VARIABLES), variables
+
+
+def documented(output):
+    """The README shows these lines, but for how old the binary is and where AWS is."""
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.split("$ cargo lambda deploy --dry")[1].split("```")[0]
+    shown = [line.strip() for line in shown.splitlines()[1:] if line.strip()]
+    found = [line.strip() for line in output.splitlines() if line.strip()]
+    volatile = ("▹", "🛠️", "🛫", "- region")
+    found = [line for line in found if not line.startswith(volatile)]
+    assert shown == found, f"the README shows {shown}, cargo-lambda prints {found}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,200 @@
+//! `infra/template.yaml` as a stack of its own: made with the package, fired by its schedule, updated, rolled back, removed.
+//!
+//! Three things are put into the template that an account has no need of: the name of the role, for which the authenticator has
+//! the access entry, and in the environment where the emulator and the real API server are.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::lambda::{Deployed, packed};
+use super::ministack::{ACCOUNT, REGION, element, form_encode};
+use super::world::{CLUSTER, OF_STACK, World, world};
+use crate::infra::TEMPLATE;
+use crate::support::assert_names;
+
+/// How long a stack may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A template that finds its way in the tests.
+pub(super) fn at_home(template: &str, world: &World, role: &str) -> String {
+    let address = world.address();
+    let variables = [
+        ("AWS_ENDPOINT_URL", world.sts.endpoint()),
+        ("OUTRIGGER_CLUSTER_ENDPOINT", address.endpoint.clone()),
+        (
+            "OUTRIGGER_CLUSTER_CA",
+            address.certificate_authority.clone(),
+        ),
+    ];
+    let variables = variables.map(|(name, value)| format!("          {name}: {value}\n"));
+    let before_variables = "        Variables:\n";
+    let before_role = "      Description: What the Outrigger function may do";
+    assert!(template.contains(before_role));
+    template
+        .replace(
+            before_role,
+            &format!("      RoleName: {role}\n{before_role}"),
+        )
+        .replace(
+            before_variables,
+            &format!("{before_variables}{}", variables.concat()),
+        )
+}
+
+struct Stack<'d> {
+    deployed: &'d Deployed,
+    template: String,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl<'d> Stack<'d> {
+    fn new(deployed: &'d Deployed) -> Self {
+        let world = deployed.lab.world;
+        // As `sam package` leaves the package, and the template.
+        let bucket = format!("/{}", deployed.name);
+        let zip = packed(world.assets(), &deployed.manifest());
+        for (path, body) in [
+            (bucket.clone(), &[][..]),
+            (format!("{bucket}/package.zip"), &zip),
+        ] {
+            let (status, answer) = world.sts.as_root("PUT", &path, "s3", &[], body);
+            assert_eq!(status, 200, "{path}: {answer}");
+        }
+        let template = at_home(TEMPLATE, world, OF_STACK);
+        let local = "CodeUri: ../target/lambda/outrigger-lambda/bootstrap.zip";
+        assert!(template.contains(local));
+        let template = template.replace(local, &format!("CodeUri: s3:/{bucket}/package.zip"));
+        let queue = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", deployed.name);
+        let parameters = vec![
+            ("FunctionName", deployed.name.clone()),
+            ("Architecture", "x86_64".to_owned()),
+            ("ClusterName", CLUSTER.to_owned()),
+            ("CreateAccessEntry", "false".to_owned()),
+            ("QueueArns", queue),
+            ("QueueName", deployed.name.clone()),
+        ];
+        Self {
+            deployed,
+            template,
+            parameters,
+        }
+    }
+
+    fn ask(&self, action: &str, form: &str) -> (u16, String) {
+        let name = &self.deployed.name;
+        let form = format!("Action={action}&Version=2010-05-15&StackName={name}{form}");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let sts = &self.deployed.lab.world.sts;
+        sts.as_root("POST", "/", "cloudformation", &headers, form)
+    }
+
+    /// Creates or updates it, and waits until that is done.
+    async fn make(&self, action: &str, done: &str) {
+        let mut form = format!(
+            "&TemplateBody={}&Capabilities.member.1=CAPABILITY_IAM&Capabilities.member.2=CAPABILITY_NAMED_IAM\
+             &Capabilities.member.3=CAPABILITY_AUTO_EXPAND",
+            form_encode(&self.template)
+        );
+        for (number, (name, value)) in self.parameters.iter().enumerate() {
+            let member = format!("&Parameters.member.{}", number + 1);
+            let value = form_encode(value);
+            form.push_str(&format!(
+                "{member}.ParameterKey={name}{member}.ParameterValue={value}"
+            ));
+        }
+        let (status, answer) = self.ask(action, &form);
+        assert_eq!(status, 200, "{answer}");
+        self.wait_until(Some(done)).await;
+    }
+
+    /// Waits for a status; for none, until the stack is gone.
+    async fn wait_until(&self, status: Option<&str>) {
+        let mut last = String::new();
+        let wait = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                ticks.tick().await;
+                let (_, answer) = self.ask("DescribeStacks", "");
+                let found = element(&answer, "StackStatus");
+                if found.as_deref() == status {
+                    return;
+                }
+                last = answer;
+                assert!(!found.unwrap_or_default().contains("ROLLBACK"), "{last}");
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| panic!("never {status:?}: {last}"));
+    }
+
+    fn function(&self, what: &str) -> Json {
+        let path = format!("/2015-03-31/functions/{}/{what}", self.deployed.name);
+        self.deployed.lambda("GET", &path, &json!({}))
+    }
+
+    /// The version that the alias is on.
+    fn version(&self) -> String {
+        let alias = self.function("aliases/live");
+        alias["FunctionVersion"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn the_template_is_made_fired_updated_rolled_back_and_removed() {
+    let Some(world) = world() else { return };
+    let deployed = Deployed::without_function(world).await;
+    let mut stack = Stack::new(&deployed);
+    stack.make("CreateStack", "CREATE_COMPLETE").await;
+    assert_eq!(stack.version(), "1");
+    assert_eq!(stack.function("configuration")["Timeout"], 75);
+    // With the rights of the role that it made, which the emulator checks.
+    deployed.wait_until_scaled_by("schedule").await;
+
+    // The alarm may invoke the alias, and nobody else.
+    let policy = stack.function("policy?Qualifier=live")["Policy"].clone();
+    let policy: Json = serde_json::from_str(policy.as_str().unwrap()).unwrap();
+    let [statement] = policy["Statement"].as_array().unwrap().as_slice() else {
+        panic!("{policy}");
+    };
+    let principal = &statement["Principal"]["Service"];
+    assert_eq!(principal, "lambda.alarms.cloudwatch.amazonaws.com");
+    let conditions = statement["Condition"].to_string();
+    assert_names(&conditions, &["QueueAlarm", ACCOUNT]);
+
+    // What fails is told to the queue that it made.
+    let name = &deployed.name;
+    let event = json!({"targets": ["shop/order-worker"]});
+    deployed.send_event(&format!("{name}:live"), &event);
+    let failures = deployed.queue_url(&format!("{name}-failures")).await;
+    let told = deployed.told_failure(&failures).await;
+    assert_eq!(told["requestPayload"], event, "{told}");
+
+    // A parameter alone makes a version, and the alias moves to it with the schedule.
+    stack.parameters.push(("Window", "120".to_owned()));
+    stack.make("UpdateStack", "UPDATE_COMPLETE").await;
+    assert_eq!(stack.version(), "2");
+    let live = stack.function("configuration?Qualifier=live");
+    assert_eq!(live["Timeout"], 135, "{live}");
+    let variables = &live["Environment"]["Variables"];
+    assert_eq!(variables["OUTRIGGER_WINDOW"], "120");
+
+    // The version before is still there, as it was.
+    let back = json!({"FunctionVersion": "1"});
+    let path = format!("/2015-03-31/functions/{name}/aliases/live");
+    deployed.lambda("PUT", &path, &back);
+    let live = stack.function("configuration?Qualifier=live");
+    assert_eq!(live["Timeout"], 75, "{live}");
+    let (error, answer) = deployed.invoke_qualified("live", &json!({}));
+    assert_eq!(error, None, "{answer}");
+    assert_eq!(answer["targets"][0]["effect"], "held", "{answer}");
+
+    // Nothing is left of it but the count.
+    let (status, answer) = stack.ask("DeleteStack", "");
+    assert_eq!(status, 200, "{answer}");
+    stack.wait_until(None).await;
+    let path = format!("/2015-03-31/functions/{name}");
+    let (status, answer) = world.sts.as_root("GET", &path, "lambda", &[], "");
+    assert_eq!(status, 404, "{answer}");
+    assert_eq!(deployed.lab.replicas().await, Some(7));
+}
