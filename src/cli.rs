@@ -2,11 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 the input or the world is wrong, 2 this program is.
 
+mod access;
 mod check;
 mod decide;
 mod demo;
 mod render;
-mod settings;
 mod status;
 mod token;
 
@@ -95,7 +95,7 @@ pub fn run(
         Command::Demo(arguments) => block_on(demo::run(&arguments)),
         Command::DemoFunction(arguments) => block_on(demo::function(arguments, environment)),
         Command::Status(arguments) => block_on(status::run(arguments, &environment)),
-        Command::Check(arguments) => check::run(&arguments),
+        Command::Check(arguments) => block_on(check::run(&arguments, &environment)),
         Command::Render(arguments) => render::run(&arguments, &environment),
         Command::Decide(arguments) => decide::run(&arguments),
         Command::Token(arguments) => block_on(token::run(arguments, &environment)),

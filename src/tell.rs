@@ -27,7 +27,7 @@ use crate::ports::{Event, Events, Fault, FaultKind, Namespace, Place, Statuses, 
 const TELL_SECONDS: u64 = 5;
 
 /// Calls at the same time: telling is never urgent, and the API servers have other work.
-const MAX_CALLS: usize = 8;
+const MAX_CALLS: usize = 16;
 
 /// Events of one invocation. Each is an object in etcd for an hour; a thousand workloads that scale at once are told by the log.
 pub const MAX_EVENTS: usize = 100;

@@ -1,66 +1,78 @@
 //! `outrigger check`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{Failure, print, read_input};
+use super::access::Access;
+use super::{Failure, hinted, print, read_input};
+use crate::adapters::aws::Aws;
+use crate::adapters::kubernetes::Clusters;
 use crate::fields::Severity;
-use crate::manifest::{Context, Target, read};
+use crate::lambda::install_crypto;
+use crate::load::{Loaded, Loader};
+use crate::log;
+use crate::manifest::{Configuration, Context, Target, read};
 use crate::policy::{Mode, Trigger};
+use crate::settings::Source;
 use crate::thousandths;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+With --config cluster:NS1,NS2 the ScaledObjects of the clusters are checked as the function does it, with your own AWS credentials; a file is \
+checked without any.")]
 pub(crate) struct Arguments {
     /// Files with ScaledObjects; `-` reads standard input, as in `helm template … | outrigger check -f -`.
     #[arg(
         short,
         long = "file",
         value_name = "FILE|-",
-        default_value = "outrigger.yaml"
+        default_value = "outrigger.yaml",
+        conflicts_with = "config"
     )]
     files: Vec<PathBuf>,
     /// The namespace of objects that name none.
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// What was found so far, as text.
+#[derive(Default)]
+struct Checked {
+    text: String,
+    refused: usize,
+    found: usize,
 }
 
 /// Exit code 1 when anything is refused, or nothing is there. Findings and targets both go to standard output: they are what was asked for.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut text = String::new();
-    let mut refused = 0;
-    let mut found = 0;
-    for path in &arguments.files {
-        let bytes = read_input(path)?;
-        let file = path.to_string_lossy();
-        let configuration = read(
-            &bytes,
-            Context {
+pub(crate) async fn run(
+    arguments: &Arguments,
+    environment: &BTreeMap<String, String>,
+) -> Result<ExitCode, Failure> {
+    let mut checked = Checked::default();
+    if arguments.access.config.is_some() {
+        clusters(&arguments.access, environment, &mut checked).await?;
+    } else {
+        for path in &arguments.files {
+            let file = path.to_string_lossy();
+            let context = Context {
                 file: &file,
                 namespace: &arguments.namespace,
                 clusters: &[],
-            },
-        );
-        for finding in &configuration.findings {
-            let label = if finding.problem.severity == Severity::Error {
-                "error: "
-            } else {
-                ""
             };
-            let _infallible = writeln!(text, "{label}{finding}");
+            checked.add(&read(&read_input(path)?, context), &file);
         }
-        for target in &configuration.targets {
-            let _infallible = writeln!(text, "{}", describe(target));
-        }
-        let (good, bad) = (configuration.targets.len(), configuration.refused().len());
-        let _infallible = writeln!(
-            text,
-            "{file}: {good} targets, {bad} refused, {} other documents skipped",
-            configuration.skipped
-        );
-        refused += bad;
-        found += good + bad;
     }
+    let Checked {
+        mut text,
+        refused,
+        found,
+    } = checked;
     if found == 0 {
         text += "error: no ScaledObject (keda.sh/v1alpha1) in what was given\n";
     }
@@ -70,6 +82,63 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// Lists and checks what is in the clusters. A file needs none of this.
+async fn clusters(
+    access: &Access,
+    environment: &BTreeMap<String, String>,
+    checked: &mut Checked,
+) -> anyhow::Result<()> {
+    install_crypto();
+    log::to_standard_error();
+    let aws = Aws::from_environment().await;
+    let settings = access.settings(None, environment, aws.region())?;
+    if let Source::File(path) = &settings.source {
+        let message = format!("`--config` names the file `{}`", path.display());
+        return Err(hinted(message, "check a file with -f FILE"));
+    }
+    let clusters = Clusters::new(Arc::new(aws), settings.clusters.clone());
+    clusters.begin_invocation().await;
+    let unread = |_: &Path| Err(io::Error::from(io::ErrorKind::Unsupported));
+    let loader = Loader::default();
+    let loaded = loader.load(&settings, unread, &clusters, None).await;
+    let Loaded {
+        configuration,
+        stale,
+        objects: _,
+    } = loaded
+        .map_err(|error| hinted(error.to_string(), "it asks with your own AWS credentials"))?;
+    checked.refused += stale.len();
+    for stale in stale {
+        let _infallible = writeln!(checked.text, "error: {stale}");
+    }
+    checked.add(&configuration, &settings.source.to_string());
+    Ok(())
+}
+
+impl Checked {
+    fn add(&mut self, configuration: &Configuration, source: &str) {
+        for finding in &configuration.findings {
+            let label = if finding.problem.severity == Severity::Error {
+                "error: "
+            } else {
+                ""
+            };
+            let _infallible = writeln!(self.text, "{label}{finding}");
+        }
+        for target in &configuration.targets {
+            let _infallible = writeln!(self.text, "{}", describe(target));
+        }
+        let (good, bad) = (configuration.targets.len(), configuration.refused().len());
+        let _infallible = writeln!(
+            self.text,
+            "{source}: {good} targets, {bad} refused, {} other documents skipped",
+            configuration.skipped
+        );
+        self.refused += bad;
+        self.found += good + bad;
+    }
 }
 
 fn describe(target: &Target) -> String {

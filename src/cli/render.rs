@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use super::settings::{Given, clusters, settings};
+use super::access::Access;
 use super::{Failure, hinted, print, print_errors, read_input};
 use crate::fields::Severity;
 use crate::manifest::{Configuration, WorkloadKind, is_account, is_region, read_files};
@@ -41,15 +41,11 @@ pub(crate) struct Arguments {
     /// The namespace of objects that name none, as in `OUTRIGGER_NAMESPACE`.
     #[arg(short, long)]
     namespace: Option<String>,
-    /// A cluster by name or ARN, the first being the default, as in `OUTRIGGER_CLUSTERS`.
-    #[arg(long, value_name = "NAME|ARN[=ROLE]")]
-    cluster: Vec<String>,
     /// Seconds between scheduled events, as in `OUTRIGGER_WINDOW`.
     #[arg(long, value_name = "SECONDS")]
     window: Option<String>,
-    /// The region of the function; else that of `AWS_REGION`, `AWS_DEFAULT_REGION` or the first cluster's ARN.
-    #[arg(long)]
-    region: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// The account of the function, where the ARNs of its clusters and the URLs of its queues do not tell it.
     #[arg(long, value_name = "ID")]
     account: Option<String>,
@@ -135,27 +131,24 @@ struct Asked {
 
 impl Asked {
     fn of(arguments: &Arguments, environment: &BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let given = |option, variable, value: &Option<String>| {
-            let value = value.clone()?;
-            Some(Given {
-                option,
-                variable,
-                value,
-            })
-        };
-        let options = [
-            clusters(&arguments.cluster),
-            given("--namespace", "OUTRIGGER_NAMESPACE", &arguments.namespace),
-            given("--window", "OUTRIGGER_WINDOW", &arguments.window),
-        ];
         let variable = |name: &str| {
             let value = environment.get(name).map(|value| value.trim().to_owned());
             value.filter(|value| !value.is_empty())
         };
-        let named = arguments.region.clone().or_else(|| variable("AWS_REGION"));
-        let named = named.or_else(|| variable("AWS_DEFAULT_REGION"));
-        let given = options.into_iter().flatten().collect();
-        let settings = settings(environment, given, named.clone())?;
+        // No profile is asked: what is rendered depends on the command alone, and on what its header repeats.
+        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        let mut variables = environment.clone();
+        let given = [
+            ("OUTRIGGER_NAMESPACE", &arguments.namespace),
+            ("OUTRIGGER_WINDOW", &arguments.window),
+        ];
+        for (name, value) in given {
+            variables.extend(value.clone().map(|value| (name.to_owned(), value)));
+        }
+        let settings = arguments
+            .access
+            .settings(None, &variables, region.clone())?;
+        let named = arguments.access.region.clone().or(region);
         let first = settings.clusters.first();
         let region = named.or_else(|| first.map(|cluster| cluster.region.clone()));
         let region = region.unwrap_or_default();

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use tokio::time::MissedTickBehavior;
 
+use super::access::Access;
 use super::{Failure, hinted, interrupted, print_errors, print_while_read, read_input, told};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
@@ -36,7 +37,7 @@ use crate::settings::{Settings, Source};
 use crate::stop::LastStops;
 use crate::wake::Scope;
 use crate::yaml;
-use asked::{scope, settings};
+use asked::scope;
 use row::Row;
 use words::{complaints, nothing, printable, unknown_target};
 
@@ -69,15 +70,8 @@ pub(crate) struct Arguments {
     /// A file with ScaledObjects, `-` for standard input; else `OUTRIGGER_CONFIG` says where they are.
     #[arg(short, long, value_name = "FILE|-", conflicts_with = "config")]
     file: Option<PathBuf>,
-    /// Where the ScaledObjects are, as in `OUTRIGGER_CONFIG`.
-    #[arg(long, value_name = "SOURCE")]
-    config: Option<String>,
-    /// A cluster by name or ARN, the first being the default, as in `OUTRIGGER_CLUSTERS`.
-    #[arg(long, value_name = "NAME|ARN[=ROLE]")]
-    cluster: Vec<String>,
-    /// The region of clusters given by name; else that of the environment or profile.
-    #[arg(long)]
-    region: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// The clock of the demo: when it shows the true time.
     #[arg(long, hide = true, requires = "clock_factor")]
     clock_start: Option<Timestamp>,
@@ -151,7 +145,8 @@ impl Status {
         environment: &BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
         let aws = Aws::from_environment().await;
-        let settings = settings(&arguments, environment, aws.region())?;
+        let file = arguments.file.as_deref();
+        let settings = arguments.access.settings(file, environment, aws.region())?;
         let Arguments {
             targets,
             namespace,
@@ -161,9 +156,7 @@ impl Status {
             clock_factor,
             watch: _,
             interval: _,
-            config: _,
-            cluster: _,
-            region: _,
+            access: _,
         } = arguments;
         if let Some(namespace) = namespace.as_ref().filter(|name| !is_dns_label(name)) {
             let message = format!("`{}` is not a namespace", printable(namespace));

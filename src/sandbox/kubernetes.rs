@@ -201,9 +201,9 @@ impl Kubernetes {
         );
         let resource = resource.ok_or_else(|| CreateError("unknown kind".to_owned()))?;
         let name = text("/metadata/name").ok_or_else(|| CreateError("no name".to_owned()))?;
-        let namespace = text("/metadata/namespace").unwrap_or_else(|| match resource.namespaced {
-            true => "default".to_owned(),
-            false => String::new(),
+        let namespace = text("/metadata/namespace").unwrap_or_else(|| {
+            let default = if resource.namespaced { "default" } else { "" };
+            default.to_owned()
         });
         let place = Place {
             resource,

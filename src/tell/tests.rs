@@ -1,1 +1,340 @@
+use super::*;
+use crate::decide::{Observation, QueueDepth, Reading, Stop, Workload, decide};
+use crate::manifest::{Context, read};
+use crate::pass::Decided;
+use crate::ports::Seen;
+use serde_json::json;
 
+const CLUSTER: &str = "demo";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// So many ScaledObjects; more lines go into each spec, and an annotation into its metadata.
+fn configuration(count: usize, annotation: &str, more: &str) -> Configuration {
+    let one = |index| {
+        format!(
+            "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata:\n  name: w{index}\n  annotations: {{{annotation}}}\nspec:\n  \
+             scaleTargetRef: {{name: w{index}}}\n{more}  triggers:\n  - type: aws-sqs-queue\n    metadata: {{queueURL: q.fifo, awsRegion: eu-west-1, \
+             identityOwner: operator}}\n---\n"
+        )
+    };
+    let text: String = (0..count).map(one).collect();
+    let clusters = [CLUSTER.to_owned()];
+    let context = Context {
+        file: "test.yaml",
+        namespace: "default",
+        clusters: &clusters,
+    };
+    let configuration = read(text.as_bytes(), context);
+    assert_eq!(
+        configuration.targets.len(),
+        count,
+        "{:?}",
+        configuration.findings
+    );
+    configuration
+}
+
+/// A target that is scaled from 1 to 2, or has this fault.
+fn outcome<'t>(target: &'t Target, fault: Option<Fault>) -> Outcome<'t> {
+    let workload = Workload {
+        replicas: 1,
+        rollout: None,
+    };
+    let depth = QueueDepth {
+        visible: 10,
+        ..QueueDepth::default()
+    };
+    let observation = Observation {
+        workload,
+        readings: vec![Reading::Queue(depth)],
+        stop: Stop::default(),
+        conflicts: Vec::new(),
+    };
+    let decision = decide(&target.policy, &observation, None, at(0));
+    Outcome {
+        target,
+        decided: Some(Decided {
+            observation,
+            state: None,
+            decision,
+        }),
+        seen: Some(Seen {
+            uid: "uid".to_owned(),
+            version: "7".to_owned(),
+            resource: "deployments".to_owned(),
+            workload,
+        }),
+        effect: if fault.is_some() {
+            Effect::NotDone
+        } else {
+            Effect::Scaled
+        },
+        faults: fault.into_iter().collect(),
+    }
+}
+
+fn listed(target: &Target, status: Json) -> (String, ListedObject) {
+    let object = ListedObject {
+        id: target.id.clone(),
+        uid: "u".to_owned(),
+        version: "1".to_owned(),
+        status,
+        has_finalizer: false,
+        is_deleted: false,
+        mode: Mode::Live,
+    };
+    (CLUSTER.to_owned(), object)
+}
+
+/// Takes note of what it is told, and fails as it is told.
+#[derive(Default)]
+struct Server {
+    events: RefCell<Vec<Event>>,
+    statuses: RefCell<Vec<(String, Json)>>,
+    fault: RefCell<Option<Fault>>,
+    hangs: Cell<bool>,
+}
+
+impl Events for Server {
+    async fn create(&self, _: &Place, event: &Event) -> Result<(), Fault> {
+        if self.hangs.get() {
+            std::future::pending::<()>().await;
+        }
+        self.events.borrow_mut().push(event.clone());
+        self.fault.borrow().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Statuses for Server {
+    async fn write_status(
+        &self,
+        _: &Namespace,
+        _: &str,
+        seen: &Version,
+        status: &Json,
+    ) -> Result<String, Fault> {
+        if self.hangs.get() {
+            std::future::pending::<()>().await;
+        }
+        let mut statuses = self.statuses.borrow_mut();
+        statuses.push((seen.version.clone(), status.clone()));
+        match self.fault.borrow().clone() {
+            None => Ok(format!("{}0", seen.version)),
+            Some(fault) => Err(fault),
+        }
+    }
+}
+
+async fn tell(
+    server: &Server,
+    teller: &Teller<'_>,
+    outcomes: &mut [Outcome<'_>],
+    seconds: i64,
+) -> Vec<Untold> {
+    let voice = Voice {
+        events: server,
+        statuses: server,
+    };
+    let occasion = Occasion {
+        now: at(seconds),
+        deadline: None,
+        default_cluster: CLUSTER,
+    };
+    teller.outcomes(&voice, outcomes, occasion).await
+}
+
+#[test]
+fn a_trouble_is_new_when_it_begins_and_not_of_late() {
+    let troubles = Troubles::default();
+    let id = TargetId {
+        namespace: "a".to_owned(),
+        name: "b".to_owned(),
+    };
+    for (seconds, reason, expected) in [
+        (0, None, false),
+        (60, Some("AccessDenied"), true),
+        (120, Some("AccessDenied"), false),
+        // However long it lasts.
+        (9_000, Some("AccessDenied"), false),
+        (9_060, None, false),
+        (9_120, Some("AccessDenied"), true),
+        (9_180, None, false),
+        (9_240, Some("AccessDenied"), false),
+        (9_300, None, false),
+        (9_720, Some("AccessDenied"), true),
+        (9_780, Some("Contested"), true),
+        (9_840, Some("Contested"), false),
+    ] {
+        let key = (CLUSTER.to_owned(), id.clone());
+        assert_eq!(
+            troubles.is_new(key, reason, at(seconds)),
+            expected,
+            "{seconds}"
+        );
+    }
+    let other = ("other".to_owned(), id);
+    assert!(troubles.is_new(other, Some("Contested"), at(9_900)));
+}
+
+#[tokio::test]
+async fn an_invocation_creates_so_many_events() {
+    let configuration = configuration(MAX_EVENTS + 20, "", "");
+    let (server, troubles) = (Server::default(), Troubles::default());
+    let teller = Teller::new(&troubles, &[]);
+    let targets = configuration.targets.iter();
+    let mut outcomes: Vec<_> = targets.map(|target| outcome(target, None)).collect();
+    for _ in 0..2 {
+        assert_eq!(tell(&server, &teller, &mut outcomes, 0).await, []);
+    }
+    assert_eq!(server.events.borrow().len(), MAX_EVENTS);
+    let names: Vec<String> = server
+        .events
+        .borrow()
+        .iter()
+        .map(|event| event.key.clone())
+        .collect();
+    assert_eq!(names[0], "6b49d200-7-queuedepth-s");
+}
+
+#[tokio::test]
+async fn a_shadow_is_not_told_of() {
+    let configuration = configuration(1, "outrigger.dev/mode: shadow", "");
+    let (server, troubles) = (Server::default(), Troubles::default());
+    let target = &configuration.targets[0];
+    let teller = Teller::new(&troubles, &[listed(target, Json::Null)]);
+    let fault = Fault::failed("AccessDenied", "…");
+    let mut outcomes = [outcome(target, None), outcome(target, Some(fault))];
+    tell(&server, &teller, &mut outcomes, 0).await;
+    assert_eq!(
+        (server.events.take().len(), server.statuses.take().len()),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_status_is_written_where_it_differs() {
+    let configuration = configuration(1, "", "");
+    let target = &configuration.targets[0];
+    let (server, troubles) = (Server::default(), Troubles::default());
+    let teller = Teller::new(&troubles, &[listed(target, json!({"hpaName": "of KEDA"}))]);
+    for _ in 0..3 {
+        tell(&server, &teller, &mut [outcome(target, None)], 0).await;
+    }
+    let written = server.statuses.take();
+    let [(version, status)] = written.as_slice() else {
+        panic!("{written:?}");
+    };
+    assert_eq!((version.as_str(), &status["hpaName"]), ("1", &Json::Null));
+    assert_eq!(status["externalMetricNames"], json!(["s0-aws-sqs-q-fifo"]));
+    assert_eq!(status["scaleTargetKind"], "apps/v1.Deployment");
+    // The next one goes into the version that this one made.
+    let fault = Fault::failed("NotFound", "it is gone");
+    let mut gone = Outcome {
+        decided: None,
+        seen: None,
+        ..outcome(target, Some(fault))
+    };
+    tell(&server, &teller, std::slice::from_mut(&mut gone), 0).await;
+    let written = server.statuses.take();
+    assert_eq!((written.len(), written[0].0.as_str()), (1, "10"));
+    let conditions = &written[0].1["conditions"];
+    assert_eq!(
+        conditions[0],
+        json!({"type": "Ready", "status": "False", "reason": "NotFound", "message": "it is gone"})
+    );
+    // What is known from before is kept.
+    for key in ["scaleTargetGVKR", "originalReplicaCount", "lastActiveTime"] {
+        assert_eq!(written[0].1[key], status[key], "{key}");
+    }
+    // Nothing was looked at, or another copy does.
+    for effect in [Effect::NotReached, Effect::LostRace] {
+        let mut outcome = Outcome {
+            effect,
+            ..outcome(target, None)
+        };
+        tell(&server, &teller, std::slice::from_mut(&mut outcome), 0).await;
+    }
+    assert_eq!(server.statuses.take(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_told_and_what_is_late_is_not_a_failure() {
+    let configuration = configuration(1, "", "");
+    let target = &configuration.targets[0];
+    let run = async |fault: Option<Fault>| {
+        let (server, troubles) = (Server::default(), Troubles::default());
+        let teller = Teller::new(&troubles, &[listed(target, Json::Null)]);
+        server.hangs.set(fault.is_none());
+        *server.fault.borrow_mut() = fault;
+        let mut outcomes = [outcome(target, None)];
+        let untold = tell(&server, &teller, &mut outcomes, 0).await;
+        let codes: Vec<String> = untold.into_iter().map(|untold| untold.fault.code).collect();
+        // A second pass of the invocation does not try the status again.
+        *server.fault.borrow_mut() = None;
+        server.hangs.set(false);
+        tell(&server, &teller, &mut outcomes, 0).await;
+        assert!(server.statuses.borrow().len() <= 1);
+        (codes, outcomes[0].faults.len())
+    };
+    let failed = run(Some(Fault::failed("Forbidden", "no"))).await;
+    assert_eq!(
+        failed,
+        (vec!["Forbidden".to_owned(), "Forbidden".to_owned()], 1)
+    );
+    // A lost race is neither.
+    let lost = run(Some(Fault::lost_race("somebody was faster"))).await;
+    assert_eq!(lost, (vec!["Conflict".to_owned()], 0), "the Event alone");
+    let begun = Instant::now();
+    let late = run(None).await;
+    assert_eq!(late, (vec!["DeadlineExceeded".to_owned(); 2], 0));
+    assert_eq!(begun.elapsed().as_secs(), TELL_SECONDS);
+}
+
+#[tokio::test]
+async fn the_names_of_metrics_and_the_health_are_kedas() {
+    let more = "  fallback: {failureThreshold: 3, replicas: 5}\n";
+    let text = "  - type: cron\n    metadata: {timezone: Etc/UTC, start: 0 0 * * Thu, end: 59 23 * * Thu, desiredReplicas: '10'}\n";
+    let configuration = configuration(1, "", more);
+    let document = format!(
+        "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: c}}\nspec:\n  scaleTargetRef: {{name: c}}\n  triggers:\n{text}"
+    );
+    let context = Context {
+        file: "test.yaml",
+        namespace: "default",
+        clusters: &[],
+    };
+    // The name that KEDA's own test of the cron scaler expects.
+    let cron = read(document.as_bytes(), context);
+    let status_of = |target: &Target| {
+        let outcome = outcome(target, None);
+        status::of(Live::of(&outcome).unwrap(), &Json::Null).unwrap()
+    };
+    let status = status_of(&cron.targets[0]);
+    assert_eq!(
+        status["externalMetricNames"],
+        json!(["s0-cron-Etc-UTC-00xxThu-5923xxThu"])
+    );
+    assert_eq!(
+        (&status["triggersTypes"], &status["authenticationsTypes"]),
+        (&json!("cron"), &json!(""))
+    );
+    assert_eq!(status.get("health"), None);
+    let status = status_of(&configuration.targets[0]);
+    assert_eq!(
+        status["health"],
+        json!({"s0-aws-sqs-q-fifo": {"numberOfFailures": 0, "status": "Happy"}})
+    );
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters() {
+    for max in 3..12 {
+        let short = shortened("2 → 7 → 9", max);
+        assert!(short.len() <= max, "{max} {short}");
+    }
+    assert_eq!(shortened("2 → 7", 7), "2 → 7");
+    assert_eq!(shortened("2 → 7", 6), "2 …");
+}

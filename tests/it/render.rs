@@ -155,7 +155,7 @@ fn what_is_refused_writes_nothing() {
         (
             WORKER,
             &["--window", "90"],
-            "--window: found `90`, allowed: whole minutes",
+            "OUTRIGGER_WINDOW: found `90`, allowed: whole minutes",
         ),
         (
             WORKER,

@@ -24,8 +24,12 @@ fn environment(sandbox: &Sandbox) -> BTreeMap<String, String> {
 }
 
 fn spawn(variables: &BTreeMap<String, String>, arguments: &[&str]) -> Child {
+    spawn_command("status", variables, arguments)
+}
+
+fn spawn_command(command: &str, variables: &BTreeMap<String, String>, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_outrigger"))
-        .arg("status")
+        .arg(command)
         .args(arguments)
         .env_clear()
         .envs(variables)
@@ -48,6 +52,10 @@ async fn run(
     // What fails before it reads is gone already.
     stdin.write_all(input.as_bytes()).await.ok();
     drop(stdin);
+    ended(child).await
+}
+
+async fn ended(child: Child) -> (i32, String, String) {
     let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     let Output {
         status,
@@ -360,4 +368,64 @@ async fn a_watch_looks_again_until_it_is_interrupted() {
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
     assert_eq!(ended.expect("it goes on").unwrap().code(), Some(0));
     assert_eq!(count(&sandbox, "PATCH"), 0);
+}
+
+#[tokio::test]
+async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
+    let base = include_str!("../../infra/kubernetes/role.yaml");
+    let more = include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+    let sandbox = bare(SandboxOptions {
+        rbac: format!("{base}\n---\n{more}"),
+        ..SandboxOptions::default()
+    })
+    .await;
+    furnish(&sandbox);
+    sandbox.kubernetes().set_keda_installed(true);
+    for yaml in [
+        WORKER,
+        &scaled_object("bad").replace("maxReplicaCount: 16", "maxReplicaCount: 0"),
+    ] {
+        let object = parse_yaml(yaml.as_bytes())
+            .remove(0)
+            .root
+            .unwrap()
+            .to_json();
+        sandbox.kubernetes().create(object).unwrap();
+    }
+    let variables = environment(&sandbox);
+    let config = ["--config", "cluster:default"];
+    let mistake = "cluster demo (default/bad): spec.maxReplicaCount: found `0`";
+    let (code, table, errors) = ended(spawn(&variables, &config)).await;
+    assert_eq!(code, 1, "{errors}");
+    assert_names(&table, &["default/worker", "default/bad", "QueueDepth"]);
+    assert_names(&errors, &[mistake]);
+
+    let (code, text, _) = ended(spawn_command("check", &variables, &config)).await;
+    assert_eq!(code, 1, "{text}");
+    assert_names(
+        &text,
+        &[
+            &format!("error: {mistake}"),
+            "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica",
+            "cluster:default: 1 targets, 1 refused, 0 other documents skipped",
+        ],
+    );
+    // What cannot be listed is named, and is no success.
+    let shop = ["--config", "cluster:default,shop"];
+    for command in ["status", "check"] {
+        let (code, text, errors) = ended(spawn_command(command, &variables, &shop)).await;
+        assert_eq!(code, 1);
+        assert_names(
+            &format!("{text}{errors}"),
+            &[
+                "error: could not list scaledobjects in namespace `shop`",
+                "403",
+            ],
+        );
+    }
+    assert_eq!((count(&sandbox, "PATCH"), count(&sandbox, "POST")), (0, 0));
+    let (code, _, errors) =
+        ended(spawn_command("check", &variables, &["--config", "file:x"])).await;
+    assert_eq!(code, 1);
+    assert_names(&errors, &["names the file `x`", "-f FILE"]);
 }

@@ -162,7 +162,7 @@ fn code_of(status: u16) -> String {
 /// 401 and 403 say different things: who you are, and what you may.
 fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> String {
     let Call { cluster, .. } = call;
-    if let Some(hint) = rule_hint(call, status) {
+    if let Some(hint) = needed_hint(call, status) {
         return hint;
     }
     match (status, code) {
@@ -205,47 +205,88 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
     }
 }
 
-/// What to do about a call that is not about a workload or the memory: the rule of the shipped roles that allows it.
-fn rule_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
-    const BASE: (&str, &str) = (
-        "outrigger",
-        "kubectl apply -k infra/kubernetes -n NAMESPACE",
-    );
-    const CLUSTER_MODE: (&str, &str) = (
-        "outrigger-cluster-mode",
-        "infra/kubernetes/components/cluster-mode",
-    );
-    let is_about = |resource: &str| call.path.contains(&format!("/{resource}?"));
-    let (group, resource, verb, (role, from)) = if is_about("horizontalpodautoscalers") {
-        ("autoscaling", "horizontalpodautoscalers", "list", BASE)
-    } else if is_about("scaledobjects") {
-        ("keda.sh", "scaledobjects", "list", BASE)
-    } else if call.path.contains("/scaledobjects/") && is_about("status") {
-        ("keda.sh", "scaledobjects/status", "patch", CLUSTER_MODE)
-    } else if is_about("triggerauthentications") {
-        ("keda.sh", "triggerauthentications", "list", CLUSTER_MODE)
-    } else if is_about("clustertriggerauthentications") {
-        ("keda.sh", "clustertriggerauthentications", "list", BASE)
-    } else if is_about("events") {
-        ("\"\"", "events", "create", BASE)
-    } else {
-        return None;
-    };
-    let rule = format!("{{apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]}}");
-    let group = "and give the access entry the Kubernetes group `outrigger`";
+/// A right beside those on the workload and the memory: what a path of such a call has in it, the rule, and the shipped Role.
+struct Needed {
+    path: [&'static str; 2],
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+    role: &'static str,
+}
+
+const NEEDED: [Needed; 6] = [
+    Needed {
+        path: ["/horizontalpodautoscalers?", ""],
+        group: "autoscaling",
+        resource: "horizontalpodautoscalers",
+        verb: "list",
+        role: BASE,
+    },
+    Needed {
+        path: ["/scaledobjects?", ""],
+        group: "keda.sh",
+        resource: "scaledobjects",
+        verb: "list",
+        role: BASE,
+    },
+    Needed {
+        path: ["/scaledobjects/", "/status?"],
+        group: "keda.sh",
+        resource: "scaledobjects/status",
+        verb: "patch",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/triggerauthentications?", ""],
+        group: "keda.sh",
+        resource: "triggerauthentications",
+        verb: "list",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/clustertriggerauthentications?", ""],
+        group: "keda.sh",
+        resource: "clustertriggerauthentications",
+        verb: "list",
+        role: CLUSTER_MODE,
+    },
+    Needed {
+        path: ["/events?", ""],
+        group: "\"\"",
+        resource: "events",
+        verb: "create",
+        role: BASE,
+    },
+];
+
+const BASE: &str =
+    "the Role `outrigger` of that namespace (kubectl apply -k infra/kubernetes -n NAMESPACE)";
+const CLUSTER_MODE: &str = "the Role `outrigger-cluster-mode` of that namespace (infra/kubernetes/components/cluster-mode)";
+/// No Role can allow to list what is in no namespace, or in all of them.
+const EVERYWHERE: &str = "a ClusterRole with a ClusterRoleBinding (such as the `outrigger` of \
+    infra/kubernetes/components/cluster-mode-all-namespaces)";
+
+/// What to do about a call that is neither about a workload nor about the memory.
+fn needed_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
+    let is_about = |needed: &&Needed| needed.path.iter().all(|part| call.path.contains(part));
+    let Needed {
+        path: _,
+        group,
+        resource,
+        verb,
+        role,
+    } = NEEDED.iter().find(is_about)?;
+    let is_namespaced = call.path.contains("/namespaces/");
     match status {
-        // No Role can grant what is in no namespace, or in all of them.
-        Some(403) if verb == "list" && !call.path.contains("/namespaces/") => Some(format!(
-            "add the rule {rule} to a ClusterRole, such as the `outrigger` of infra/kubernetes/components/cluster-mode-all-namespaces, \
-             with a ClusterRoleBinding, {group}"
-        )),
         Some(403) => Some(format!(
-            "add the rule {rule} to the Role `{role}` of that namespace ({from}), {group}"
+            "add the rule {{apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]}} to {}, and give the access entry the Kubernetes \
+             group `outrigger`",
+            if is_namespaced { role } else { EVERYWHERE }
         )),
-        Some(404) if resource == "horizontalpodautoscalers" => {
+        Some(404) if *group == "autoscaling" => {
             Some("the API server has to be of Kubernetes 1.23 or newer".to_owned())
         }
-        Some(404) if verb == "list" => Some(
+        Some(404) if *verb == "list" => Some(
             "install KEDA's CustomResourceDefinitions, without its operator: kubectl apply --server-side -f \
              https://github.com/kedacore/keda/releases/download/v2.20.2/keda-2.20.2-crds.yaml"
                 .to_owned(),

@@ -6,9 +6,12 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use outrigger::adapters::aws::Aws;
 use outrigger::adapters::kubernetes::Clusters;
+use outrigger::manifest::ListedObject;
 use outrigger::manifest::{WorkloadKind, WorkloadRef};
+use outrigger::policy::Mode;
 use outrigger::ports::{
-    Change, LiveMemories as _, Memories as _, Namespace, Place, Scaler as _, Workloads as _,
+    Change, Event, Events as _, LiveMemories as _, Memories as _, Namespace, ObjectKind, Objects,
+    Place, Scaler as _, Scope, Statuses as _, Version, Workloads as _,
 };
 use outrigger::sandbox::{Sandbox, SandboxOptions, SessionKeys};
 use outrigger::settings::{Cluster, ClusterAddress};
@@ -29,7 +32,9 @@ const ROLE: &str = "apiVersion: rbac.authorization.k8s.io/v1\nmetadata: {name: o
     - {apiGroups: [\"\"], resources: [replicationcontrollers/scale], verbs: [get, patch]}\n\
     - {apiGroups: [\"\"], resources: [configmaps], resourceNames: [outrigger], verbs: [get, patch]}\n\
     - {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}\n\
-    - {apiGroups: [keda.sh], resources: [scaledobjects], verbs: [list]}\n";
+    - {apiGroups: [keda.sh], resources: [scaledobjects, triggerauthentications], verbs: [list]}\n\
+    - {apiGroups: [keda.sh], resources: [scaledobjects/status], verbs: [patch]}\n\
+    - {apiGroups: [\"\"], resources: [events], verbs: [create]}\n";
 
 /// One of the two servers.
 struct Side {
@@ -109,6 +114,7 @@ async fn sides(world: &'static World) -> [Side; 2] {
 }
 
 const ARGO: &str = "/apis/argoproj.io/v1alpha1";
+const KEDA: &str = "/apis/keda.sh/v1alpha1";
 
 impl Side {
     fn path(&self, root: &str, plural: &str) -> String {
@@ -449,4 +455,176 @@ async fn other_owners_are_listed() {
             "frozen_within: Some(2..=9)",
         ],
     );
+}
+
+/// A ScaledObject that KEDA's definition takes.
+fn scaled_object(name: &str) -> Json {
+    json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": name},
+        "spec": {"scaleTargetRef": {"name": "worker"}, "triggers": [{"type": "cpu", "metadata": {"value": "1"}}]},
+    })
+}
+
+#[tokio::test]
+async fn a_status_is_written_into_the_version_that_was_seen() {
+    let Some(world) = world() else { return };
+    let mut stories = Vec::new();
+    for side in sides(world).await {
+        let (mut story, namespace) = (Story::default(), side.namespace());
+        let Side { clusters, .. } = &side;
+        for number in 0..102 {
+            let manifest = scaled_object(&format!("a-{number:03}"));
+            side.create(KEDA, "scaledobjects", &manifest).await;
+        }
+        let list = async || {
+            let scope = Scope {
+                cluster: CLUSTER.to_owned(),
+                namespace: Some(side.namespace.clone()),
+            };
+            let nodes = Objects::list(clusters, ObjectKind::ScaledObject, &scope).await;
+            let nodes = nodes.unwrap().into_iter();
+            let objects = nodes.map(|node| ListedObject::read(&node, Mode::Live).unwrap());
+            objects.collect::<Vec<_>>()
+        };
+        let listed = list().await;
+        story.tell("how many", &listed.len());
+        let seen = |object: &ListedObject| Version {
+            uid: object.uid.clone(),
+            version: object.version.clone(),
+        };
+        let first = seen(&listed[0]);
+        let status = |ready: &str| json!({"conditions": [{"type": "Ready", "status": ready}], "originalReplicaCount": 2});
+        let write = async |seen: &Version, status: &Json| {
+            let written = clusters
+                .write_status(&namespace, "a-000", seen, status)
+                .await;
+            written.map(|version| (version != seen.version, version))
+        };
+        let told =
+            |written: &Result<(bool, String), _>| written.clone().map(|(changed, _)| changed);
+        let written = write(&first, &status("True")).await;
+        story.tell("written", &told(&written));
+        story.tell("too late", &told(&write(&first, &status("False")).await));
+        let second = Version {
+            version: written.unwrap().1,
+            ..first
+        };
+        story.tell("again", &told(&write(&second, &status("False")).await));
+        let other = Version {
+            uid: "other".to_owned(),
+            ..seen(&list().await[0])
+        };
+        story.tell(
+            "another object",
+            &told(&write(&other, &status("True")).await),
+        );
+        let now = list().await;
+        story.tell("now", &now[0].status.to_string());
+        let written = clusters
+            .write_status(&namespace, "nobody", &second, &status("True"))
+            .await;
+        story.tell("nobody", &written);
+        let scope = Scope {
+            cluster: CLUSTER.to_owned(),
+            namespace: None,
+        };
+        for kind in [
+            ObjectKind::ScaledObject,
+            ObjectKind::ClusterTriggerAuthentication,
+        ] {
+            story.tell(
+                "everywhere",
+                &Objects::list(clusters, kind, &scope).await.map(drop),
+            );
+        }
+        stories.push((side.name, story));
+    }
+    let story = same(stories).join("\n");
+    assert_names(
+        &story,
+        &[
+            "how many: 102",
+            "LostRace",
+            "now: \"{",
+            "Forbidden",
+            "ClusterRole",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn an_event_is_created_once() {
+    let Some(world) = world() else { return };
+    let mut stories = Vec::new();
+    for side in sides(world).await {
+        let mut story = Story::default();
+        let Side { clusters, .. } = &side;
+        let worker = side.worker();
+        let seen = clusters.read(&worker).await.unwrap();
+        let event = |key: &str| Event {
+            key: key.to_owned(),
+            at: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+            warning: false,
+            reason: "QueueDepth".to_owned(),
+            action: "ScaleOut",
+            message: "worker 2 → 7".to_owned(),
+            uid: seen.uid.clone(),
+            version: seen.version.clone(),
+        };
+        for key in ["6b49d200-1-s", "6b49d200-1-s", "6b49d200-2-s"] {
+            story.tell("created", &clusters.create(&worker, &event(key)).await);
+        }
+        // As `kubectl describe` asks for them.
+        let fields = [
+            ("involvedObject.kind", "Rollout"),
+            ("involvedObject.name", "worker"),
+            ("involvedObject.namespace", &side.namespace),
+            ("involvedObject.uid", &seen.uid),
+        ];
+        let selector: Vec<String> = fields
+            .iter()
+            .map(|(field, value)| format!("{field}%3D{value}"))
+            .collect();
+        let path = format!(
+            "{}?fieldSelector={}",
+            side.path("/api/v1", "events"),
+            selector.join("%2C")
+        );
+        let found = side.admin.get(&path).await.good();
+        let mut events: Vec<Json> = found["items"].as_array().unwrap().clone();
+        for event in &mut events {
+            for given in [
+                "uid",
+                "resourceVersion",
+                "creationTimestamp",
+                "managedFields",
+            ] {
+                event["metadata"].as_object_mut().unwrap().remove(given);
+            }
+            for given in ["uid", "resourceVersion"] {
+                assert!(
+                    event["involvedObject"]
+                        .as_object_mut()
+                        .unwrap()
+                        .remove(given)
+                        .is_some()
+                );
+            }
+            // What the real server fills in.
+            for filled in ["eventTime", "reportingInstance"] {
+                event.as_object_mut().unwrap().remove(filled);
+            }
+            let mut fields: Vec<String> = event
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(key, value)| format!("{key}: {value}"))
+                .collect();
+            fields.sort();
+            story.tell("event", &fields);
+        }
+        stories.push((side.name, story));
+    }
+    let story = same(stories).join("\n");
+    assert_names(&story, &["created: Ok(())", "already exists", "ScaleOut"]);
 }

@@ -120,6 +120,19 @@ impl Client {
         self.send("GET", path, "", "").await.unwrap()
     }
 
+    /// As `kubectl get` asks for it: the columns and rows that it prints.
+    pub(super) async fn table(&self, path: &str) -> Json {
+        let request = Request::builder()
+            .uri(format!("{}{path}", self.address.endpoint))
+            .header(ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(Full::from(String::new()));
+        let answer = self.inner.request(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&body).unwrap()
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, "", "").await.unwrap()
     }

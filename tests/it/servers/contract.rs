@@ -105,7 +105,10 @@ pub(super) fn admin_of(sandbox: &outrigger::sandbox::Sandbox) -> Client {
 /// Puts in what each server gave its own object: `{uid}`, `{version}`, and `{next}` for the rest of a list.
 async fn filled_in(client: &Client, path: &str, text: &str) -> String {
     let mut text = text.to_owned();
-    let object = path.split('?').next().unwrap().trim_end_matches("/scale");
+    let object = path.split('?').next().unwrap();
+    let object = object
+        .trim_end_matches("/scale")
+        .trim_end_matches("/status");
     for (mark, field) in [("{uid}", "uid"), ("{version}", "resourceVersion")] {
         if text.contains(mark) {
             let found = client.get(object).await.good()["metadata"][field].clone();
@@ -197,6 +200,10 @@ fn object_shape(object: &Json) -> Json {
         "replicas": object["spec"]["replicas"],
         "data": object["data"],
         "allowed": object["status"]["allowed"],
+        // A status that no controller writes here.
+        "status": object["kind"].as_str().filter(|kind| *kind == "ScaledObject").map(|_| &object["status"]),
+        "about": object["involvedObject"],
+        "reason": object["reason"],
     })
 }
 
@@ -246,6 +253,9 @@ fn discovery_shape(list: &Json) -> Json {
         "fleets",
         "horizontalpodautoscalers",
         "scaledobjects",
+        "triggerauthentications",
+        "clustertriggerauthentications",
+        "events",
     ];
     let mut entries: Vec<Json> = entries
         .filter(|entry| {
@@ -600,6 +610,97 @@ async fn lists_come_in_pages() {
     pair.assert_same();
 }
 
+const SCALED_OBJECT: &str = "/apis/keda.sh/v1alpha1/namespaces/NS/scaledobjects/worker";
+const EVENTS: &str = "/api/v1/namespaces/NS/events";
+
+#[tokio::test]
+async fn a_status_is_changed_under_conditions() {
+    let Some(world) = world() else { return };
+    let mut pair = Pair::new(world).await;
+    let all = "/apis/keda.sh/v1alpha1/namespaces/NS/scaledobjects";
+    let status = format!("{SCALED_OBJECT}/status");
+    let manifest = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "worker"},
+        "spec": {"scaleTargetRef": {"name": "worker"}, "triggers": [{"type": "cpu", "metadata": {"value": "1"}}]},
+        "status": {"scaleTargetKind": "of whoever created it"},
+    });
+    pair.patch(&status, &json!([add("/status", json!({}))]))
+        .await;
+    pair.create(all, &manifest).await;
+    pair.get(SCALED_OBJECT).await;
+    let (uid, version) = (
+        test("/metadata/uid", json!("{uid}")),
+        test("/metadata/resourceVersion", json!("{version}")),
+    );
+    let ready = |status: &str| json!({"scaleTargetKind": "apps/v1.Deployment", "conditions": [{"type": "Ready", "status": status}]});
+    for (conditions, to) in [
+        (vec![uid.clone(), version.clone()], ready("True")),
+        (vec![uid.clone(), version.clone()], ready("True")),
+        (
+            vec![uid.clone(), test("/metadata/resourceVersion", json!("1"))],
+            ready("False"),
+        ),
+        (
+            vec![test("/metadata/uid", json!("other")), version.clone()],
+            ready("False"),
+        ),
+        (vec![uid, version], ready("Unknown")),
+        (vec![], json!({})),
+    ] {
+        let mut patch = conditions;
+        patch.push(add("/status", to));
+        pair.patch(&status, &json!(patch)).await;
+        pair.get(SCALED_OBJECT).await;
+    }
+    // The subresource changes nothing else, and the object not its status.
+    pair.merge(
+        &status,
+        &json!({"spec": {"maxReplicaCount": 3}, "status": {"scaleTargetKind": "a"}}),
+    )
+    .await;
+    pair.merge(SCALED_OBJECT, &json!({"status": {"scaleTargetKind": "b"}}))
+        .await;
+    pair.merge(SCALED_OBJECT, &json!({"spec": {"maxReplicaCount": 3}}))
+        .await;
+    pair.merge(&status, &json!({"status": null})).await;
+    pair.get(SCALED_OBJECT).await;
+    pair.get(&status).await;
+    pair.get("/apis/keda.sh/v1alpha1/namespaces/NS/scaledobjects/nobody/status")
+        .await;
+    pair.get(&format!("{SCALED_OBJECT}/scale")).await;
+    pair.assert_same();
+}
+
+#[tokio::test]
+async fn events_are_created_and_found() {
+    let Some(world) = world() else { return };
+    let mut pair = Pair::new(world).await;
+    let event = |name: &str, namespace: &str| {
+        let about =
+            json!({"kind": "Rollout", "namespace": namespace, "name": "worker", "uid": "u"});
+        json!({"metadata": {"name": name}, "involvedObject": about, "reason": "QueueDepth", "type": "Normal", "message": "m"})
+    };
+    let namespace = pair.namespace.clone();
+    pair.create(EVENTS, &event("a", &namespace)).await;
+    pair.create(EVENTS, &event("b", &namespace)).await;
+    for (name, namespace) in [("a", namespace.as_str()), ("c", "elsewhere"), ("c", "")] {
+        let body = event(name, namespace).to_string();
+        pair.ask("POST", EVENTS, JSON, &body).await;
+    }
+    for query in [
+        "",
+        "?fieldSelector=involvedObject.uid%3Du%2CinvolvedObject.kind%3DRollout",
+        "?fieldSelector=involvedObject.uid%3Dv",
+        "?fieldSelector=metadata.name%3Da",
+        "?fieldSelector=reason%3DQueueDepth&limit=1",
+        "?fieldSelector=type%3DWarning",
+        "?fieldSelector=nonsense%3D1",
+    ] {
+        pair.get(&format!("{EVENTS}{query}")).await;
+    }
+    pair.assert_same();
+}
+
 #[tokio::test]
 async fn kinds_are_discovered() {
     let Some(world) = world() else { return };
@@ -682,6 +783,23 @@ async fn what_is_forbidden_is_told_in_the_same_words() {
             "/apis/autoscaling/v2/namespaces/NS/horizontalpodautoscalers/a",
         ),
         ("GET", "/apis/nobody.example.com/v1/namespaces/NS/things/a"),
+        ("GET", "/apis/keda.sh/v1alpha1/scaledobjects"),
+        (
+            "GET",
+            "/apis/keda.sh/v1alpha1/clustertriggerauthentications",
+        ),
+        (
+            "GET",
+            "/apis/keda.sh/v1alpha1/namespaces/NS/triggerauthentications",
+        ),
+        ("GET", SCALED_OBJECT),
+        ("PATCH", SCALED_OBJECT),
+        (
+            "PATCH",
+            "/apis/keda.sh/v1alpha1/namespaces/NS/scaledobjects/worker/status",
+        ),
+        ("GET", EVENTS),
+        ("PATCH", "/api/v1/namespaces/NS/events/a"),
     ] {
         let body = if method == "PATCH" { "{}" } else { "" };
         let status = pair.ask(method, path, MERGE_PATCH, body).await;

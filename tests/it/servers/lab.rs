@@ -189,6 +189,53 @@ impl Lab {
         Function::start(&self.sandbox, manifest, &all).await
     }
 
+    /// The deployed program with the ScaledObjects of this namespace.
+    pub(super) async fn function_in_cluster(&self, environment: &[(&str, &str)]) -> Function {
+        let config = format!("cluster:{}", self.namespace);
+        let mut all = vec![("OUTRIGGER_CONFIG", config.as_str())];
+        all.extend(environment);
+        self.function_with(&self.keys, &all, "").await
+    }
+
+    /// The path of a ScaledObject, or with an empty name of all of them.
+    pub(super) fn scaled_objects(&self, name: &str) -> String {
+        let namespace = &self.namespace;
+        let path = format!("/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects/{name}");
+        path.trim_end_matches('/').to_owned()
+    }
+
+    /// Creates the ScaledObject `worker`, changed before that.
+    pub(super) async fn create_scaled_object(&self, change: impl FnOnce(&mut Json)) {
+        let documents = outrigger::document::parse_yaml(WORKER.as_bytes());
+        let mut object = documents[0].root.as_ref().unwrap().to_json();
+        object["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("namespace");
+        change(&mut object);
+        let answer = self.admin.post(&self.scaled_objects(""), &object).await;
+        answer.good();
+    }
+
+    /// The Events about a Rollout, found as `kubectl describe` finds them.
+    pub(super) async fn events(&self, rollout: &str) -> Vec<Json> {
+        let uid = self.admin.get(&self.rollouts(rollout)).await.good()["metadata"]["uid"].clone();
+        let fields = [
+            ("involvedObject.kind", "Rollout"),
+            ("involvedObject.name", rollout),
+            ("involvedObject.namespace", &self.namespace),
+            ("involvedObject.uid", uid.as_str().unwrap()),
+        ];
+        let fields = fields.map(|(field, value)| format!("{field}%3D{value}"));
+        let path = format!(
+            "/api/v1/namespaces/{}/events?fieldSelector={}",
+            self.namespace,
+            fields.join("%2C")
+        );
+        let list = self.admin.get(&path).await.good();
+        list["items"].as_array().unwrap().clone()
+    }
+
     /// The requests of the function that the API server saw: verb, resource, status.
     pub(super) fn requests(&self) -> Vec<(String, String, u64)> {
         let events = self.world.audit(&self.namespace);

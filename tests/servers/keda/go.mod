@@ -2,5 +2,5 @@ module outrigger.dev/tests/servers/keda
 
 go 1.26.0
 
-// Only its CustomResourceDefinition is used, so nothing here imports it.
+// Only its CustomResourceDefinitions are used, so nothing here imports it.
 require github.com/kedacore/keda/v2 v2.20.2

@@ -1,0 +1,349 @@
+//! The ScaledObjects of the clusters, with what they refer to.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Loaded, Unreadable};
+use crate::document::{Node, Value};
+use crate::manifest::{
+    self, ClusterContext, ClusterObjects, Configuration, ListedObject, Target, TargetId, Unlisted,
+};
+use crate::owners::Autoscaler;
+use crate::policy::Mode;
+use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Workloads};
+use crate::settings::Settings;
+
+/// What listing may take. A healthy cluster answers in a second; one that does not answer must not hold up the others,
+/// whose targets wait until all lists are there or given up.
+pub(super) const LIST_SECONDS: u64 = 10;
+
+/// The last good list of each kind in each place.
+pub(super) type Kept = BTreeMap<(ObjectKind, Scope), Rc<Vec<Node>>>;
+
+/// The lists of one invocation.
+pub(super) struct Lists<'l, O> {
+    pub(super) kept: &'l RefCell<Kept>,
+    pub(super) objects: &'l O,
+    pub(super) limit: Instant,
+    pub(super) calls: Semaphore,
+}
+
+/// What came of listing a kind in one place: the objects, new or old, if there ever were any, and why they are not new.
+struct List {
+    scope: Scope,
+    nodes: Option<Rc<Vec<Node>>>,
+    fault: Option<Fault>,
+}
+
+/// The lists of one cluster.
+struct OfCluster {
+    scaled_objects: Vec<List>,
+    authentications: Vec<List>,
+    /// At most one.
+    cluster_wide: Vec<List>,
+}
+
+/// What one cluster comes to.
+#[derive(Default)]
+struct FromCluster {
+    configuration: Configuration,
+    stale: Vec<String>,
+    objects: Vec<(String, ListedObject)>,
+    /// Whether any of its ScaledObjects could be listed, or were once.
+    is_known: bool,
+}
+
+impl<O: Objects + Workloads> Lists<'_, O> {
+    /// All clusters at the same time. One that fails stops no other.
+    pub(super) async fn load(
+        &self,
+        settings: &Settings,
+        namespaces: &[String],
+    ) -> Result<Loaded, Unreadable> {
+        let clusters = settings.clusters.iter();
+        let clusters = clusters.map(|cluster| self.cluster(&cluster.name, settings, namespaces));
+        let mut all = FromCluster::default();
+        for cluster in join_all(clusters).await {
+            let FromCluster {
+                configuration,
+                stale,
+                objects,
+                is_known,
+            } = cluster;
+            all.configuration.targets.extend(configuration.targets);
+            all.configuration.findings.extend(configuration.findings);
+            all.configuration.skipped += configuration.skipped;
+            all.stale.extend(stale);
+            all.objects.extend(objects);
+            all.is_known |= is_known;
+        }
+        if !all.is_known {
+            return Err(Unreadable(all.stale.join("; ")));
+        }
+        Ok(Loaded {
+            configuration: Arc::new(all.configuration),
+            stale: all.stale,
+            objects: all.objects,
+        })
+    }
+
+    async fn cluster(
+        &self,
+        cluster: &str,
+        settings: &Settings,
+        namespaces: &[String],
+    ) -> FromCluster {
+        let lists = self.lists(cluster, namespaces).await;
+        let stale = lists.stale();
+        let is_known = lists.scaled_objects.iter().any(|list| list.nodes.is_some());
+        let found = lists.found();
+        let context = ClusterContext {
+            cluster,
+            roles: &settings.roles,
+        };
+        let configuration =
+            manifest::read_cluster(&found, context).with_default_mode(settings.mode);
+        let objects = found.scaled_objects.iter();
+        let objects = objects.filter_map(|node| ListedObject::read(node, settings.mode));
+        let (configuration, objects) = self
+            .without_kedas(
+                cluster,
+                configuration,
+                objects.filter(|object| !object.is_deleted).collect(),
+            )
+            .await;
+        FromCluster {
+            configuration,
+            stale,
+            objects: objects
+                .into_iter()
+                .map(|object| (cluster.to_owned(), object))
+                .collect(),
+            is_known,
+        }
+    }
+
+    /// All lists of a cluster. Nobody asks for what no object refers to: least rights, least calls.
+    async fn lists(&self, cluster: &str, namespaces: &[String]) -> OfCluster {
+        let scope = |namespace: Option<&String>| Scope {
+            cluster: cluster.to_owned(),
+            namespace: namespace.cloned(),
+        };
+        let scopes: Vec<Scope> = match namespaces {
+            [] => vec![scope(None)],
+            some => some.iter().map(|name| scope(Some(name))).collect(),
+        };
+        let lists = scopes.into_iter();
+        let lists = lists.map(|scope| self.list(ObjectKind::ScaledObject, scope));
+        let scaled_objects = join_all(lists).await;
+
+        let refers = |list: &List, to| list.nodes().any(|node| refers_to(node, to));
+        let kind = ObjectKind::TriggerAuthentication;
+        let needed = scaled_objects.iter().filter(|list| refers(list, kind));
+        let authentications = needed.map(|list| self.list(kind, list.scope.clone()));
+        let kind = ObjectKind::ClusterTriggerAuthentication;
+        let needed = scaled_objects.iter().any(|list| refers(list, kind));
+        let cluster_wide = needed.then(|| self.list(kind, scope(None)));
+        let (authentications, cluster_wide) =
+            join(join_all(authentications), join_all(cluster_wide)).await;
+        OfCluster {
+            scaled_objects,
+            authentications,
+            cluster_wide,
+        }
+    }
+
+    async fn list(&self, kind: ObjectKind, scope: Scope) -> List {
+        let place = match &scope.namespace {
+            Some(namespace) => format!(" in namespace `{namespace}`"),
+            None => String::new(),
+        };
+        let what = format!(
+            "listing {}{place} in cluster `{}`",
+            kind.plural(),
+            scope.cluster
+        );
+        let list = || Objects::list(self.objects, kind, &scope);
+        let fresh = self.bounded(&what, list).await;
+        let key = (kind, scope.clone());
+        let (nodes, fault) = match fresh {
+            Ok(nodes) => {
+                let nodes = Rc::new(nodes);
+                self.kept.borrow_mut().insert(key, Rc::clone(&nodes));
+                (Some(nodes), None)
+            }
+            Err(fault) => (self.kept.borrow().get(&key).cloned(), Some(fault)),
+        };
+        List {
+            scope,
+            nodes,
+            fault,
+        }
+    }
+
+    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        what: &str,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let work = async {
+            // Never closed.
+            let _permit = self.calls.acquire().await.ok();
+            call().await
+        };
+        let done = timeout_at(self.limit, work).await;
+        done.unwrap_or_else(|_| {
+            let message = format!(
+                "{what} took too long: no whole answer in time; check the way to the API server"
+            );
+            Err(Fault::failed("Timeout", message))
+        })
+    }
+
+    /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be
+    /// one, so that a cluster without KEDA pays nothing for it.
+    async fn without_kedas(
+        &self,
+        cluster: &str,
+        mut configuration: Configuration,
+        mut objects: Vec<ListedObject>,
+    ) -> (Configuration, Vec<ListedObject>) {
+        let is_suspect = |object: &ListedObject| object.has_finalizer && object.mode == Mode::Live;
+        let suspects = objects.iter().filter(|object| is_suspect(object));
+        let namespaces: BTreeSet<&String> = suspects.map(|object| &object.id.namespace).collect();
+        let lists = namespaces.into_iter().map(async |name| {
+            let namespace = Namespace {
+                cluster: cluster.to_owned(),
+                name: name.clone(),
+            };
+            let what = format!("looking for KEDA's autoscalers in `{name}`");
+            let list = || self.objects.autoscalers(&namespace);
+            (name.clone(), self.bounded(&what, list).await)
+        });
+        let autoscalers: BTreeMap<_, _> = join_all(lists).await.into_iter().collect();
+        objects.retain(|object| {
+            let found = autoscalers.get(&object.id.namespace);
+            let Some(found) = found.filter(|_| is_suspect(object)) else {
+                return true;
+            };
+            let Some(message) = owned_by_keda(&object.id, &configuration.targets, found) else {
+                return true;
+            };
+            configuration.refuse(cluster, &object.id, message);
+            false
+        });
+        // What is written there is no status of ours: a shadow changes nothing.
+        objects.retain(|object| object.mode == Mode::Live);
+        (configuration, objects)
+    }
+}
+
+impl OfCluster {
+    /// What was found, and which authentications nobody knows.
+    fn found(&self) -> ClusterObjects<'_> {
+        let Self {
+            scaled_objects,
+            authentications,
+            cluster_wide,
+        } = self;
+        let unlisted = |cluster_wide: bool| {
+            move |list: &List| {
+                let fault = list.fault.as_ref().filter(|_| list.nodes.is_none())?;
+                Some(Unlisted {
+                    cluster_wide,
+                    namespace: list.scope.namespace.clone(),
+                    why: fault.message.clone(),
+                })
+            }
+        };
+        let unlisted_here = authentications.iter().filter_map(unlisted(false));
+        ClusterObjects {
+            scaled_objects: scaled_objects.iter().flat_map(List::nodes).collect(),
+            authentications: authentications.iter().flat_map(List::nodes).collect(),
+            cluster_authentications: cluster_wide.iter().flat_map(List::nodes).collect(),
+            unlisted: unlisted_here
+                .chain(cluster_wide.iter().filter_map(unlisted(true)))
+                .collect(),
+        }
+    }
+
+    /// What is said of the lists that are not new. Authentications that were never listed refuse the objects that refer to
+    /// them, which says it.
+    fn stale(&self) -> Vec<String> {
+        let others = self.authentications.iter().chain(&self.cluster_wide);
+        let others = others.filter(|list| list.nodes.is_some());
+        let all = self.scaled_objects.iter().chain(others);
+        all.filter_map(List::stale).collect()
+    }
+}
+
+impl List {
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flat_map(|nodes| nodes.iter())
+    }
+
+    /// What is said of a list that is not new.
+    fn stale(&self) -> Option<String> {
+        let fault = self.fault.as_ref()?;
+        let then = match self.nodes {
+            Some(_) => "the last good list is in force",
+            None => "nothing is done there",
+        };
+        Some(format!("{fault}; {then}"))
+    }
+}
+
+/// Whether a trigger of a ScaledObject refers to an authentication of this kind.
+fn refers_to(node: &Node, kind: ObjectKind) -> bool {
+    let triggers = node.get("spec").and_then(|spec| spec.get("triggers"));
+    let Some(Value::List(triggers)) = triggers.map(|triggers| &triggers.value) else {
+        return false;
+    };
+    triggers.iter().any(|trigger| {
+        let reference = trigger.get("authenticationRef");
+        let Some(reference) = reference.filter(|node| node.value != Value::Null) else {
+            return false;
+        };
+        let named = reference.get("kind").and_then(Node::as_text);
+        let is_cluster_wide = named == Some("ClusterTriggerAuthentication");
+        is_cluster_wide == (kind == ObjectKind::ClusterTriggerAuthentication)
+    })
+}
+
+/// Why an object with KEDA's finalizer is left to KEDA, if it is: an autoscaler that KEDA made for it is there. One without
+/// was let go by KEDA, which is gone or paused for it.
+fn owned_by_keda(
+    id: &TargetId,
+    targets: &[Target],
+    autoscalers: &Result<Vec<Autoscaler>, Fault>,
+) -> Option<String> {
+    let TargetId { namespace, name } = id;
+    let autoscalers = match autoscalers {
+        Ok(autoscalers) => autoscalers,
+        Err(fault) => {
+            return Some(format!(
+                "KEDA's finalizer is on it, and whether KEDA's operator still acts on it is not known: {fault}"
+            ));
+        }
+    };
+    let mut owned = autoscalers.iter().filter(|autoscaler| {
+        let named = autoscaler.scaled_object.as_deref() == Some(name);
+        let target = targets.iter().find(|target| target.id == *id);
+        let labelled = autoscaler.is_labelled_keda
+            && target.is_some_and(|target| autoscaler.target.is(&target.workload));
+        named || labelled
+    });
+    let autoscaler = &owned.next()?.name;
+    Some(format!(
+        "KEDA's operator acts on it, through the HorizontalPodAutoscaler `{autoscaler}`; to hand over, stop the operator (kubectl scale \
+         deployment keda-operator -n keda --replicas=0, or helm uninstall), then: kubectl delete hpa {autoscaler} -n {namespace}; to compare first, \
+         annotate it outrigger.dev/mode=shadow"
+    ))
+}

@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::document::{Node, parse_yaml};
+use crate::owners::{Autoscaler, ScaledObject};
+use crate::ports::{Fault, Namespace, ObjectKind, Place, Scope, Seen};
+
+const WORKER: &str = "
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: NAME, namespace: NAMESPACE, uid: u, resourceVersion: '1'}
+spec:
+  scaleTargetRef: {name: NAME}
+  triggers:
+  - type: aws-sqs-queue
+    metadata: {queueURL: q, awsRegion: eu-west-1, identityOwner: operator}
+";
+
+fn object(namespace: &str, name: &str) -> Node {
+    let text = WORKER.replace("NAMESPACE", namespace).replace("NAME", name);
+    parse_yaml(text.as_bytes()).remove(0).root.unwrap()
+}
+
+/// What a list comes to.
+#[derive(Debug, Clone)]
+enum Answer {
+    Objects(Vec<Node>),
+    Fails,
+    NeverComes,
+}
+
+/// Clusters that answer as they are told, and know what they were asked for.
+#[derive(Default)]
+struct Servers {
+    answers: RefCell<BTreeMap<(String, Option<String>, ObjectKind), Answer>>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Servers {
+    fn set(&self, cluster: &str, namespace: Option<&str>, kind: ObjectKind, answer: Answer) {
+        let key = (cluster.to_owned(), namespace.map(str::to_owned), kind);
+        self.answers.borrow_mut().insert(key, answer);
+    }
+}
+
+impl Objects for Servers {
+    async fn list(&self, kind: ObjectKind, scope: &Scope) -> Result<Vec<Node>, Fault> {
+        let Scope { cluster, namespace } = scope.clone();
+        let place = format!("{cluster}/{}", namespace.as_deref().unwrap_or("*"));
+        self.asked
+            .borrow_mut()
+            .push(format!("{} {place}", kind.plural()));
+        let answer = self
+            .answers
+            .borrow()
+            .get(&(cluster, namespace, kind))
+            .cloned();
+        match answer {
+            Some(Answer::Objects(nodes)) => Ok(nodes),
+            Some(Answer::Fails) => Err(Fault::failed("Forbidden", format!("403 {place}"))),
+            Some(Answer::NeverComes) => std::future::pending().await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Workloads for Servers {
+    async fn read(&self, _: &Place) -> Result<Seen, Fault> {
+        Err(Fault::failed("NotFound", "nothing is read here"))
+    }
+
+    async fn autoscalers(&self, namespace: &Namespace) -> Result<Vec<Autoscaler>, Fault> {
+        self.asked
+            .borrow_mut()
+            .push(format!("autoscalers {}", namespace.name));
+        Ok(Vec::new())
+    }
+
+    async fn scaled_objects(&self, _: &Namespace) -> Result<Vec<ScaledObject>, Fault> {
+        Ok(Vec::new())
+    }
+}
+
+fn settings(config: &str) -> Settings {
+    let environment = [
+        ("OUTRIGGER_CLUSTERS", "east,west"),
+        ("AWS_REGION", "eu-west-1"),
+        ("OUTRIGGER_CONFIG", config),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Settings::from_environment(&environment.into()).unwrap()
+}
+
+async fn load(
+    loader: &Loader,
+    config: &str,
+    servers: &Servers,
+) -> Result<(Vec<String>, Vec<String>), String> {
+    let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
+    let settings = settings(config);
+    let loaded = loader.load(&settings, unread, servers, None).await;
+    let Loaded {
+        configuration,
+        stale,
+        objects: _,
+    } = loaded.map_err(|error| error.to_string())?;
+    let targets = configuration.targets.iter();
+    let targets =
+        targets.map(|target| format!("{}:{}", target.cluster.as_deref().unwrap(), target.id));
+    Ok((targets.collect(), stale))
+}
+
+const OBJECT: ObjectKind = ObjectKind::ScaledObject;
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_holds_up_no_other_for_long() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    servers.set("east", Some("a"), OBJECT, Answer::NeverComes);
+    servers.set(
+        "west",
+        Some("a"),
+        OBJECT,
+        Answer::Objects(vec![object("a", "worker")]),
+    );
+    let begun = Instant::now();
+    let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), clusters::LIST_SECONDS);
+    assert_eq!(targets, ["west:a/worker"]);
+    let [stale] = stale.as_slice() else {
+        panic!("{stale:?}");
+    };
+    for part in [
+        "scaledobjects",
+        "namespace `a`",
+        "cluster `east`",
+        "no whole answer in time",
+        "nothing is done there",
+    ] {
+        assert!(stale.contains(part), "{part} in {stale}");
+    }
+    // Of an invocation with little time left, half is kept for the passes.
+    let limit = Instant::now() + Duration::from_secs(6);
+    let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
+    let begun = Instant::now();
+    let settings = settings("cluster:a");
+    let loaded = loader.load(&settings, unread, &servers, Some(limit)).await;
+    assert_eq!(loaded.unwrap().configuration.targets.len(), 1);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test]
+async fn each_list_is_replaced_by_its_own_last_good_one() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    let one = |name: &str| Answer::Objects(vec![object("a", name)]);
+    for cluster in ["east", "west"] {
+        servers.set(cluster, Some("a"), OBJECT, Answer::Fails);
+    }
+    let unreadable = load(&loader, "cluster:a", &servers).await.unwrap_err();
+    assert!(
+        unreadable.contains("403 east/a") && unreadable.contains("403 west/a"),
+        "{unreadable}"
+    );
+    servers.set("east", Some("a"), OBJECT, one("first"));
+    let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!(
+        (targets.as_slice(), stale.len()),
+        (&["east:a/first".to_owned()][..], 1)
+    );
+    servers.set("west", Some("a"), OBJECT, one("second"));
+    servers.set("east", Some("a"), OBJECT, Answer::Fails);
+    let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!(targets, ["east:a/first", "west:a/second"]);
+    assert_eq!(stale, ["403 east/a; the last good list is in force"]);
+    // Fresh again, with nothing in it: that is what is true.
+    servers.set("east", Some("a"), OBJECT, Answer::Objects(Vec::new()));
+    let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!(
+        (targets, stale),
+        (vec!["west:a/second".to_owned()], Vec::new())
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_that_is_not_needed() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    servers.set(
+        "east",
+        None,
+        OBJECT,
+        Answer::Objects(vec![object("a", "worker"), object("b", "worker")]),
+    );
+    let (targets, _) = load(&loader, "cluster:", &servers).await.unwrap();
+    assert_eq!(targets, ["east:a/worker", "east:b/worker"]);
+    let mut asked = servers.asked.take();
+    asked.sort();
+    assert_eq!(asked, ["scaledobjects east/*", "scaledobjects west/*"]);
+}
+
+#[test]
+fn a_finding_is_told_until_it_is_put_right() {
+    let loader = Loader::default();
+    let settings = settings("file:x");
+    let path = Path::new("x");
+    let mut told = Vec::new();
+    for text in ["kind: [", "kind: [", "", "kind: ["] {
+        let loaded = loader.file(&settings, path, Ok(text.as_bytes().to_vec()));
+        told.push(loader.untold(&loaded.unwrap().configuration).len());
+    }
+    assert_eq!(told, [1, 0, 0, 1]);
+}
