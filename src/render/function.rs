@@ -126,9 +126,6 @@ fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
     };
     let list: Vec<String> = clusters.iter().map(named).collect();
     let mut lines = format!("OUTRIGGER_CLUSTERS: {}\n", scalar(&list.join(",")));
-    if !roles.is_empty() {
-        let _infallible = writeln!(lines, "OUTRIGGER_ROLES: {}", scalar(&roles.join(",")));
-    }
     let config = match source {
         // What is packed with the function has this name, wherever it was read from.
         Source::File(_) => "file:outrigger.yaml".to_owned(),
@@ -148,6 +145,7 @@ fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
     }
     vec![
         ("default Config", default(&config)),
+        ("default Roles", default(&roles.join(","))),
         ("default Namespace", default(namespace)),
         ("default Mode", default(mode)),
         ("default Log", default(log)),

@@ -809,9 +809,8 @@ fn objects_in_the_cluster_need_their_own_rights() {
         template["Parameters"]["Config"]["Default"],
         "cluster:default,shop"
     );
-    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
     assert_eq!(
-        variables["OUTRIGGER_ROLES"],
+        template["Parameters"]["Roles"]["Default"],
         "arn:aws:iam::222222222222:role/reader"
     );
     // Also where there is no object yet.

@@ -11,6 +11,7 @@ use outrigger::settings::{Settings, VARIABLES};
 use serde_json::Value as Json;
 
 const ACCESS: &str = include_str!("../../infra/access.yaml");
+const ACCOUNT: &str = include_str!("../../infra/account.yaml");
 const WIRING: &str = include_str!("../../infra/wiring.yaml");
 pub(crate) const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 const CARGO: &str = include_str!("../../Cargo.toml");
