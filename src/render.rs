@@ -7,6 +7,7 @@ mod account;
 mod base;
 mod function;
 mod needs;
+mod notes;
 mod rbac;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ pub use rbac::Plurals;
 use crate::manifest::Target;
 use crate::settings::Settings;
 pub(crate) use function::named;
-use needs::{Needs, account_of};
+use needs::Needs;
 
 /// How every rendered file begins. Only a file that does is ever overwritten.
 pub const HEADER: &str =
@@ -118,7 +119,7 @@ pub fn render(request: &Request<'_>) -> Result<Rendered, Vec<RenderError>> {
         files: files
             .map(|(path, text)| (path, format!("{header}{text}")))
             .collect(),
-        notes: notes(request, &needs),
+        notes: notes::of(request, &needs),
     })
 }
 
@@ -144,86 +145,4 @@ fn files(request: &Request<'_>, needs: &Needs) -> Result<BTreeMap<String, String
         files.insert(path, text);
     }
     Ok(files)
-}
-
-fn notes(request: &Request<'_>, needs: &Needs) -> Vec<String> {
-    let mut notes = Vec::new();
-    let region = request.region;
-    if let (None, Some(account)) = (request.account, &needs.own_account) {
-        notes.push(format!(
-            "the function is taken to run in account {account}, by its cluster or its queues; --account says otherwise"
-        ));
-    }
-    for (place, _) in &needs.queues {
-        let name = &place.name;
-        let window = request.settings.window_seconds;
-        let by_schedule =
-            format!("the schedule looks at it every {window} s or as its pollingInterval says");
-        match &place.account {
-            Some(account) if !needs.is_own(Some(account)) => notes.push(format!(
-                "no alarm for the queue {name} of account {account}: its metrics are there; {by_schedule}"
-            )),
-            Some(_) | None if place.region != region => notes.push(format!(
-                "no alarm for the queue {name} of {}: an alarm acts in its own region alone; {by_schedule}",
-                place.region
-            )),
-            Some(_) | None => {}
-        }
-    }
-    for place in &needs.own.depths {
-        if let Some(account) = place
-            .account
-            .as_ref()
-            .filter(|account| !needs.is_own(Some(account)))
-        {
-            let name = &place.name;
-            notes.push(format!(
-                "the function's own role reads the queue {name} of account {account}: the queue's own policy must allow it sqs:GetQueueAttributes"
-            ));
-        }
-    }
-    for (arn, role) in &needs.roles {
-        let account = account_of(arn);
-        for place in role
-            .rights
-            .depths
-            .iter()
-            .filter(|place| place.account != account)
-        {
-            notes.push(format!(
-                "the role {arn} reads the queue {} of another account: the queue's own policy must allow it sqs:GetQueueAttributes",
-                place.name
-            ));
-        }
-        if role.external_ids.len() > 1 && role.external_ids.contains(&None) {
-            notes.push(format!(
-                "the role {arn} is assumed with an external id and also without one, as for a cluster, so its trust policy cannot ask for it"
-            ));
-        }
-    }
-    for name in &needs.foreign_queues {
-        notes.push(format!(
-            "the queue {name} is left out: its URL names no AWS account"
-        ));
-    }
-    let clusters = request.settings.clusters.iter();
-    for unused in clusters.filter(|cluster| !needs.clusters.contains_key(&cluster.name)) {
-        notes.push(format!(
-            "no right on the cluster {}: no ScaledObject is for it",
-            unused.name
-        ));
-    }
-    let workloads = needs.namespaces.values().flat_map(|kinds| kinds.values());
-    for named in workloads {
-        if let (plural, true) = rbac::plural(&named.kind, request.plurals) {
-            let (kind, group) = (named.kind.kind(), named.kind.group());
-            let note = format!(
-                "the resource of {kind}.{group} is taken to be `{plural}`; kubectl api-resources tells, and --resource {kind}.{group}=NAME says otherwise"
-            );
-            if !notes.contains(&note) {
-                notes.push(note);
-            }
-        }
-    }
-    notes
 }

@@ -75,9 +75,9 @@ pub(crate) fn run(
         return Err(Failure::User(anyhow::Error::msg(message)));
     }
     let rendered = asked.render(&configuration, arguments)?;
-    let notes = rendered.notes.iter();
-    let notes: String = notes.map(|note| format!("note: {note}\n")).collect();
-    print_errors(&notes);
+    for note in &rendered.notes {
+        print_errors(&format!("note: {note}\n"));
+    }
     match &arguments.output_dir {
         None => {
             print(&stream(&rendered))?;
@@ -101,10 +101,11 @@ pub(crate) fn run(
 
 /// All files as one YAML stream, each named as `helm template` does.
 fn stream(rendered: &Rendered) -> String {
-    let files = rendered.files.iter();
-    files
-        .map(|(path, text)| format!("---\n# Source: {path}\n{text}"))
-        .collect()
+    let mut stream = String::new();
+    for (path, text) in &rendered.files {
+        let _infallible = write!(stream, "---\n# Source: {path}\n{text}");
+    }
+    stream
 }
 
 fn findings(configuration: &Configuration) -> String {

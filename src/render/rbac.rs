@@ -20,7 +20,7 @@ const CLUSTER_MODE_BINDING: &str =
 /// The plural of kinds by API group and kind, as a person has given them.
 pub type Plurals = BTreeMap<(String, String), String>;
 
-/// Role, RoleBinding and ConfigMap of a namespace; with ScaledObjects in the cluster itself also the rights for those.
+/// Role, `RoleBinding` and `ConfigMap` of a namespace; with ScaledObjects in the cluster itself also the rights for those.
 pub(super) fn namespace(
     name: &str,
     workloads: &Workloads,
@@ -57,8 +57,8 @@ fn in_namespace(base: &str, namespace: &str) -> Result<String, BaseError> {
 }
 
 /// A Rollout is read itself, other kinds through `/scale`; the count is written where it is.
-fn rules(named: &Named, plural: &str) -> String {
-    let Named { kind, all, live } = named;
+fn rules(workloads: &Named, plural: &str) -> String {
+    let Named { kind, all, live } = workloads;
     let group = scalar(kind.group());
     let scale = format!("{plural}/scale");
     let mut text = String::new();

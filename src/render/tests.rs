@@ -176,7 +176,8 @@ fn alarms(rendered: &Rendered) -> Vec<(String, u64)> {
     wiring
 }
 
-const KUBERNETES: &str = r#"# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.
+const KUBERNETES: &str = "\
+# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.
 #   outrigger render
 # The whole of what Outrigger may do in a namespace. Nothing here can change a pod template.
 apiVersion: rbac.authorization.k8s.io/v1
@@ -195,7 +196,7 @@ rules:
   resources: [rollouts/scale]
   resourceNames: [worker]
   verbs: [patch]
-# Remember what a decision needs"#;
+# Remember what a decision needs";
 
 #[test]
 fn the_manifest_of_the_readme() {

@@ -9,8 +9,9 @@ use serde_json::{Value as Json, json};
 
 use super::lambda::{Deployed, packed};
 use super::ministack::{ACCOUNT, REGION, element, form_encode};
-use super::world::{CLUSTER, OF_STACK, World, world};
+use super::world::{CLUSTER, OF_RENDERED, OF_STACK, World, world};
 use crate::infra::TEMPLATE;
+use crate::render::rendered_files;
 use crate::support::assert_names;
 
 /// How long a stack may take.
@@ -49,7 +50,33 @@ struct Stack<'d> {
 }
 
 impl<'d> Stack<'d> {
-    fn new(deployed: &'d Deployed) -> Self {
+    /// The shipped template.
+    fn shipped(deployed: &'d Deployed) -> Self {
+        let local = "CodeUri: ../target/lambda/outrigger-lambda/bootstrap.zip";
+        let queue = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", deployed.name);
+        let parameters = vec![
+            ("ClusterName", CLUSTER.to_owned()),
+            ("QueueArns", queue),
+            ("QueueName", deployed.name.clone()),
+        ];
+        let template = at_home(TEMPLATE, deployed.lab.world, OF_STACK);
+        Self::of(deployed, &template, local, parameters)
+    }
+
+    /// What is rendered for the manifest of the function.
+    fn rendered(deployed: &'d Deployed) -> Self {
+        let files = rendered_files(&deployed.manifest(), CLUSTER);
+        let local = "CodeUri: \"../target/lambda/outrigger-lambda/bootstrap.zip\"";
+        let template = at_home(&files["template.yaml"], deployed.lab.world, OF_RENDERED);
+        Self::of(deployed, &template, local, Vec::new())
+    }
+
+    fn of(
+        deployed: &'d Deployed,
+        template: &str,
+        local: &str,
+        mut parameters: Vec<(&'static str, String)>,
+    ) -> Self {
         let world = deployed.lab.world;
         // As `sam package` leaves the package, and the template.
         let bucket = format!("/{}", deployed.name);
@@ -61,19 +88,13 @@ impl<'d> Stack<'d> {
             let (status, answer) = world.sts.as_root("PUT", &path, "s3", &[], body);
             assert_eq!(status, 200, "{path}: {answer}");
         }
-        let template = at_home(TEMPLATE, world, OF_STACK);
-        let local = "CodeUri: ../target/lambda/outrigger-lambda/bootstrap.zip";
         assert!(template.contains(local));
         let template = template.replace(local, &format!("CodeUri: s3:/{bucket}/package.zip"));
-        let queue = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", deployed.name);
-        let parameters = vec![
+        parameters.extend([
             ("FunctionName", deployed.name.clone()),
             ("Architecture", "x86_64".to_owned()),
-            ("ClusterName", CLUSTER.to_owned()),
             ("CreateAccessEntry", "false".to_owned()),
-            ("QueueArns", queue),
-            ("QueueName", deployed.name.clone()),
-        ];
+        ]);
         Self {
             deployed,
             template,
@@ -144,7 +165,7 @@ impl<'d> Stack<'d> {
 async fn the_template_is_made_fired_updated_rolled_back_and_removed() {
     let Some(world) = world() else { return };
     let deployed = Deployed::without_function(world).await;
-    let mut stack = Stack::new(&deployed);
+    let mut stack = Stack::shipped(&deployed);
     stack.make("CreateStack", "CREATE_COMPLETE").await;
     assert_eq!(stack.version(), "1");
     assert_eq!(stack.function("configuration")["Timeout"], 75);
@@ -197,4 +218,17 @@ async fn the_template_is_made_fired_updated_rolled_back_and_removed() {
     let (status, answer) = world.sts.as_root("GET", &path, "lambda", &[], "");
     assert_eq!(status, 404, "{answer}");
     assert_eq!(deployed.lab.replicas().await, Some(7));
+}
+
+/// The rendered one needs no more than a name, and its narrower rights are enough.
+#[tokio::test]
+async fn what_is_rendered_is_made_and_fired() {
+    let Some(world) = world() else { return };
+    let deployed = Deployed::without_function(world).await;
+    let stack = Stack::rendered(&deployed);
+    stack.make("CreateStack", "CREATE_COMPLETE").await;
+    deployed.wait_until_scaled_by("schedule").await;
+    let (status, answer) = stack.ask("DeleteStack", "");
+    assert_eq!(status, 200, "{answer}");
+    stack.wait_until(None).await;
 }

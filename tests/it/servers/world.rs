@@ -23,6 +23,8 @@ pub(super) const ROLE: &str = "outrigger";
 
 /// The role that a stack makes, with the same access entry; each for one test.
 pub(super) const OF_STACK: &str = "of-stack";
+/// The role that the stack of a rendered template makes.
+pub(super) const OF_RENDERED: &str = "of-rendered";
 pub(super) const OF_README: &str = "of-readme";
 
 /// A role whose access entry names another group.
@@ -225,6 +227,7 @@ fn start_authenticator(
             "mapRoles": [
                 entry(ROLE, "outrigger"),
                 entry(OF_STACK, "outrigger"),
+                entry(OF_RENDERED, "outrigger"),
                 entry(OF_README, "outrigger"),
                 entry(GUEST, "somebody-else"),
             ],
