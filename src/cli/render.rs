@@ -21,6 +21,7 @@ Without --output-dir everything goes to standard output as one stream. In the fo
 access.yaml and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
 account-*.yaml for other accounts and regions, where there are any.
 
+No profile is read: the region is that of --region, AWS_REGION or AWS_DEFAULT_REGION, else that of the first cluster's ARN. \
 The same objects and settings give the same bytes, so that they can be committed; --check in a pipeline then tells when they are stale.
 
 Exit code 1 when an object is refused, and nothing is written then.")]

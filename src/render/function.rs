@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::base::{BaseError, Fill, Words, fill};
-use super::needs::{Needs, Place, UsedCluster};
+use super::needs::{Alarm, Needs, Place, UsedCluster};
 use super::text::{logical, partition, statements};
 use super::{RenderError, Request};
 use crate::policy::Mode;
@@ -61,13 +61,13 @@ pub(super) fn templates(request: &Request<'_>, needs: &Needs) -> Result<[String;
 pub(super) fn alarmed<'n>(
     request: &Request<'_>,
     needs: &'n Needs,
-) -> impl Iterator<Item = (&'n Place, u64)> {
+) -> impl Iterator<Item = (&'n Place, &'n Alarm)> {
     let region = request.region.to_owned();
     let queues = needs.queues.iter();
-    let near = move |(place, _): &(&Place, &u64)| {
+    let near = move |(place, _): &(&Place, &Alarm)| {
         place.region == region && needs.is_own(place.account.as_deref())
     };
-    queues.filter(near).map(|(place, depth)| (place, *depth))
+    queues.filter(near)
 }
 
 /// Whether the entry of a cluster belongs into the function's own stack.
@@ -183,7 +183,7 @@ pub(crate) fn named(cluster: &Cluster) -> String {
 /// The schedule, and an alarm for each queue.
 fn wiring(request: &Request<'_>, needs: &Needs) -> Vec<(&'static str, Fill)> {
     let window = request.settings.window_seconds;
-    let alarmed: Vec<(&Place, u64)> = alarmed(request, needs).collect();
+    let alarmed: Vec<(&Place, &Alarm)> = alarmed(request, needs).collect();
     let mut fills = vec![
         ("default Window", Fill::Text(format!("Default: {window}"))),
         ("given", nothing()),
@@ -198,7 +198,9 @@ fn wiring(request: &Request<'_>, needs: &Needs) -> Vec<(&'static str, Fill)> {
         ("!And [!Condition HasQueueAlarm, ", String::new()),
         ("]]", "]".to_owned()),
     ];
-    let alarms = alarmed.iter().map(|(place, depth)| alarm(place, *depth));
+    let alarms = alarmed
+        .iter()
+        .map(|(place, alarm)| alarm_words(place, alarm));
     // An event pattern has room for a few ARNs only.
     let pattern = format!("resources: [{{prefix: !Sub '{ALARMS}'}}]");
     fills.extend([
@@ -210,25 +212,28 @@ fn wiring(request: &Request<'_>, needs: &Needs) -> Vec<(&'static str, Fill)> {
     fills
 }
 
-fn alarm(place: &Place, depth: u64) -> Words {
-    let (id, name) = (logical(&place.name), scalar(&place.name));
+fn alarm_words(place: &Place, alarm: &Alarm) -> Words {
+    let (id, name) = (logical(&place.name), &place.name);
+    let Alarm { depth, why } = alarm;
+    let description =
+        format!("Wakes Outrigger for the queue {name} from {depth} messages on: {why}");
     vec![
         ("  QueueAlarm:", format!("  QueueAlarm{id}:")),
         ("    Condition: HasQueueAlarm", String::new()),
         (
             "!Sub Wakes Outrigger for the queue ${QueueName}",
-            format!("Wakes Outrigger for the queue {}", place.name),
+            scalar(&description),
         ),
-        ("!Ref QueueName", name),
+        ("!Ref QueueName", scalar(name)),
         ("!Ref QueueDepth", depth.to_string()),
     ]
 }
 
-fn permissions(alarmed: &[(&Place, u64)]) -> Vec<Words> {
+fn permissions(alarmed: &[(&Place, &Alarm)]) -> Vec<Words> {
     if alarmed.len() > MAX_PERMISSIONS {
         return vec![vec![("!GetAtt QueueAlarm.Arn", format!("!Sub {ALARMS}*"))]];
     }
-    let permission = |(place, _): &(&Place, u64)| {
+    let permission = |(place, _): &(&Place, &Alarm)| {
         let id = logical(&place.name);
         vec![
             (
@@ -242,7 +247,7 @@ fn permissions(alarmed: &[(&Place, u64)]) -> Vec<Words> {
 }
 
 /// The depths of the queues in the dashboard, before the metric that comes last. A graph takes 500 metrics, an eye fewer.
-fn dashboard(alarmed: &[(&Place, u64)]) -> String {
+fn dashboard(alarmed: &[(&Place, &Alarm)]) -> String {
     let lines = alarmed.iter().take(50).map(|(place, _)| {
         format!(
             "[\"AWS/SQS\", \"ApproximateNumberOfMessagesVisible\", \"QueueName\", \"{}\"],",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RenderError, Request};
 use crate::manifest::{Target, WorkloadKind, is_account};
-use crate::policy::{Identity, Mode, Policy, Queue, QueueAddress, SqsTrigger, Trigger};
+use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 use crate::settings::{Cluster, Source};
 
 /// Everything that is needed, sorted, each thing once.
@@ -12,8 +12,8 @@ use crate::settings::{Cluster, Source};
 pub(super) struct Needs {
     /// The account of the function, where something tells it.
     pub(super) own_account: Option<String>,
-    /// The queues and the depth from which on each is worth an alarm.
-    pub(super) queues: BTreeMap<Place, u64>,
+    /// The queues and where each is worth an alarm.
+    pub(super) queues: BTreeMap<Place, Alarm>,
     /// Queues that are not of AWS, by name.
     pub(super) foreign_queues: BTreeSet<String>,
     /// What the function's own role may.
@@ -24,6 +24,15 @@ pub(super) struct Needs {
     pub(super) clusters: BTreeMap<String, UsedCluster>,
     /// The namespaces with workloads, by cluster and name.
     pub(super) namespaces: BTreeMap<(String, String), Workloads>,
+}
+
+/// Where a queue is worth an alarm. Of several the lowest counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Alarm {
+    /// Visible messages.
+    pub(super) depth: u64,
+    /// For whom and why.
+    pub(super) why: String,
 }
 
 /// A queue or a cluster by where it is.
@@ -87,7 +96,7 @@ impl Needs {
         let mut errors = Vec::new();
         for target in request.targets {
             for trigger in &target.policy.triggers {
-                needs.add_trigger(trigger, &target.policy);
+                needs.add_trigger(trigger, target);
             }
             let cluster = request.settings.cluster(target.cluster.as_deref());
             let Some(cluster) = cluster else {
@@ -145,7 +154,7 @@ impl Needs {
         }
     }
 
-    fn add_trigger(&mut self, trigger: &Trigger, policy: &Policy) {
+    fn add_trigger(&mut self, trigger: &Trigger, target: &Target) {
         match trigger {
             Trigger::Cron(_) => {}
             Trigger::CloudWatch(trigger) => self.rights(&trigger.metric.identity).metrics = true,
@@ -155,9 +164,10 @@ impl Needs {
                     self.foreign_queues.insert(name);
                     return;
                 };
-                let depth = alarm_depth(trigger, policy);
-                let known = self.queues.entry(place.clone()).or_insert(depth);
-                *known = depth.min(*known);
+                let alarm = alarm(trigger, target);
+                let known = self.queues.entry(place.clone());
+                let known = known.or_insert_with(|| alarm.clone());
+                *known = alarm.min(known.clone());
                 let rights = self.rights(&trigger.queue.identity);
                 if matches!(trigger.queue.address, QueueAddress::Name(_)) {
                     rights.lookups.insert(place.clone());
@@ -298,13 +308,21 @@ fn own_account(request: &Request<'_>) -> Result<Option<String>, RenderError> {
 ///   `minReplicaCount: 2` and the tolerance of 10 % these are 23 messages: 22 are within it.
 ///
 /// What is in flight is left out: the metric of the alarm has only what is visible, and a smaller number would keep it in alarm.
-fn alarm_depth(trigger: &SqsTrigger, policy: &Policy) -> u64 {
+fn alarm(trigger: &SqsTrigger, target: &Target) -> Alarm {
     const BILLION: u128 = 1_000_000_000;
+    let (id, policy) = (&target.id, &target.policy);
     if policy.bounds.rest().is_some() {
-        return trigger.activation_messages.saturating_add(1);
+        return Alarm {
+            depth: trigger.activation_messages.saturating_add(1),
+            why: format!("{id} becomes active there"),
+        };
     }
-    let capacity = u128::from(policy.bounds.min()) * u128::from(trigger.messages_per_replica.get());
+    let min = policy.bounds.min();
+    let capacity = u128::from(min) * u128::from(trigger.messages_per_replica.get());
     let tolerance = u128::from(policy.scale_out.tolerance_billionths);
     let enough = capacity.saturating_mul(BILLION.saturating_add(tolerance)) / BILLION;
-    u64::try_from(enough).unwrap_or(u64::MAX).saturating_add(1)
+    Alarm {
+        depth: u64::try_from(enough).unwrap_or(u64::MAX).saturating_add(1),
+        why: format!("the {min} replicas that {id} always has are not enough there"),
+    }
 }

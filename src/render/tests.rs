@@ -219,6 +219,11 @@ fn the_manifest_of_the_readme() {
         ]
     );
     assert_eq!(alarms(&rendered), [("orders".to_owned(), 23)]);
+    let wiring = json_of(&rendered, "wiring.yaml");
+    assert_eq!(
+        wiring["Resources"]["QueueAlarmOrders"]["Properties"]["AlarmDescription"],
+        "Wakes Outrigger for the queue orders from 23 messages on: the 2 replicas that default/worker always has are not enough there"
+    );
     let kubernetes = &rendered.files["kubernetes/prod/default.yaml"];
     assert!(kubernetes.starts_with(KUBERNETES), "{kubernetes}");
     // All else of the Role, the RoleBinding and the ConfigMap is as shipped, but for the namespace.
@@ -935,7 +940,7 @@ proptest! {
         let configuration = case.configuration(&settings);
         let policy = &configuration.targets[0].policy;
         let needs = Needs::of(&case.request(&settings, &configuration.targets)).unwrap();
-        let depth = *needs.queues.first_key_value().unwrap().1;
+        let depth = needs.queues.first_key_value().unwrap().1.depth;
         prop_assert!(wants(policy, depth) > min);
         prop_assert_eq!(wants(policy, depth - 1), min);
     }
