@@ -133,8 +133,10 @@ class Check:
             kind = self.resources.get(source, {}).get("Type")
             if PRINCIPALS.get(kind) != properties["Principal"]:
                 self.say(name, f"the principal {properties['Principal']} invokes for no {kind}")
-            if properties.get("SourceAccount") != {"Ref": "AWS::AccountId"}:
-                self.say(name, "no SourceAccount: another account's alarm could invoke the function")
+            # As each service documents it; the ARN of a rule or a topic has the account in it, and they may send no other sign.
+            alarm = kind == "AWS::CloudWatch::Alarm"
+            if properties.get("SourceAccount") != ({"Ref": "AWS::AccountId"} if alarm else None):
+                self.say(name, f"the SourceAccount {properties.get('SourceAccount')} for {kind}")
             if properties["Action"] != "lambda:InvokeFunction":
                 self.say(name, f"the action {properties['Action']}")
             if not self.is_alias(properties["FunctionName"]):
@@ -338,6 +340,7 @@ MISTAKES = [
     ("wiring", "!FindInMap [Windows, !Ref Window, Rate]", "rate(1 minute)"),
     ("wiring", "Value: !Ref QueueName", "Value: !Ref FunctionName"),
     ("wiring", "      SourceArn: !GetAtt QueueAlarm.Arn\n", ""),
+    ("wiring", "      SourceAccount: !Ref AWS::AccountId\n", ""),
     ("wiring", "Principal: {Service: cloudwatch.amazonaws.com}", "Principal: '*'"),
     ("wiring", '"yAxis": {"left": {"min": 0}}, "metrics"', '"yAxis": {"left": {"min": 0}} "metrics"'),
     ("wiring", '["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${QueueName}"],', '["AWS/SQS"]'),
