@@ -43,10 +43,9 @@ fn entries<'t>(template: &'t str, section: &str) -> BTreeMap<&'t str, String> {
         if !indented.starts_with(' ') {
             name = indented.split(':').next().unwrap();
         }
-        entries
-            .entry(name)
-            .or_default()
-            .push_str(&format!("{line}\n"));
+        let entry = entries.entry(name).or_default();
+        entry.push_str(line);
+        entry.push('\n');
     }
     entries
 }

@@ -209,7 +209,7 @@ impl Deployed {
             ("x-amz-target", "Logs_20140328.FilterLogEvents"),
         ];
         let sts = &self.lab.world.sts;
-        let (_, answer) = sts.as_root("POST", "/", "logs", &headers, &group.to_string());
+        let (_, answer) = sts.as_root("POST", "/", "logs", &headers, group.to_string());
         let answer: Json = serde_json::from_str(&answer).unwrap();
         let events = answer["events"].as_array().cloned().unwrap_or_default();
         let lines = events.iter().filter_map(|event| event["message"].as_str());

@@ -130,7 +130,7 @@ impl Ministack {
     /// A request of the REST protocol with a body of JSON, as the account's root.
     pub(super) fn rest(&self, method: &str, path: &str, service: &str, body: &Json) -> Json {
         let headers = [("content-type", "application/json")];
-        let (status, answer) = self.as_root(method, path, service, &headers, &body.to_string());
+        let (status, answer) = self.as_root(method, path, service, &headers, body.to_string());
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
         serde_json::from_str(&answer).unwrap_or_default()
     }

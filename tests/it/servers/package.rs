@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::assets::Assets;
+use super::assets::{Assets, tell};
 use super::lambda::packed;
 use crate::support::function::{Directory, Function};
 use crate::support::{WORKER, sandbox};
@@ -74,7 +74,7 @@ fn way() -> (&'static str, Vec<&'static str>) {
     let namespace = ["unshare", "--user", "--map-root-user", "--mount"];
     if works(&[&namespace[..], &["mount", "-t", "tmpfs", "tmpfs", "/tmp"]].concat()) {
         let way = [&namespace[..], &["sh", "-c", MOUNTED, "sh"]].concat();
-        return ("a mount namespace", way);
+        return ("by a mount namespace", way);
     }
     let nobody = [
         "setpriv",
@@ -84,9 +84,9 @@ fn way() -> (&'static str, Vec<&'static str>) {
     ];
     let shell = ["sh", "-c", PERMITTED, "sh"];
     if works(&[&nobody[..], &["true"]].concat()) {
-        return ("another user", [&nobody[..], &shell].concat());
+        return ("by another user", [&nobody[..], &shell].concat());
     }
-    ("the folder's permissions", shell.to_vec())
+    ("by the permissions of the folder", shell.to_vec())
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn it_runs_where_nothing_but_tmp_can_be_written() {
     assert!(unpacked.unwrap().success());
     forbid_writing(&task);
     let (name, mut command) = way();
-    eprintln!("confined by {name}");
+    tell("confined", name);
     let path = task.display().to_string();
     command.push(&path);
     let function = Function::start_by(&command, directory, &sandbox, &OF_LAMBDA).await;

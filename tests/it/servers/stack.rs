@@ -3,6 +3,7 @@
 //! Three things are put into the template that an account has no need of: the name of the role, for which the authenticator has
 //! the access entry, and in the environment where the emulator and the real API server are.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -120,9 +121,11 @@ impl<'d> Stack<'d> {
         for (number, (name, value)) in self.parameters.iter().enumerate() {
             let member = format!("&Parameters.member.{}", number + 1);
             let value = form_encode(value);
-            form.push_str(&format!(
+            write!(
+                form,
                 "{member}.ParameterKey={name}{member}.ParameterValue={value}"
-            ));
+            )
+            .unwrap();
         }
         let (status, answer) = self.ask(action, &form);
         assert_eq!(status, 200, "{answer}");
