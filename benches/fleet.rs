@@ -30,6 +30,8 @@ pub(crate) struct Requests {
     pub(crate) scale_writes: usize,
     /// Of autoscalers and ScaledObjects, before a count is changed.
     pub(crate) owner_lists: usize,
+    /// Events that tell of a change.
+    pub(crate) events: usize,
     /// Such as `DescribeCluster`.
     pub(crate) others: usize,
     /// Answered with anything but success.
@@ -161,6 +163,9 @@ spec:
                             || path.ends_with("/scaledobjects")) =>
                 {
                     &mut requests.owner_lists
+                }
+                Service::Kubernetes if action.starts_with("POST ") && path.ends_with("/events") => {
+                    &mut requests.events
                 }
                 Service::Sqs | Service::CloudWatch | Service::Eks | Service::Kubernetes => {
                     &mut requests.others

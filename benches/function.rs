@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fleet::{Fleet, Requests};
+use outrigger::tell::MAX_EVENTS;
 use process::Process;
 use table::{Table, median, quantile, quote};
 
@@ -109,6 +110,7 @@ async fn many_targets(table: &mut Table, function: &Path) -> io::Result<()> {
         memory_writes: TARGETS,
         scale_writes: TARGETS,
         owner_lists: 2 * NAMESPACES,
+        events: MAX_EVENTS,
         // The cluster is described.
         others: 1,
         // Without KEDA there is no list of its objects.
@@ -117,7 +119,7 @@ async fn many_targets(table: &mut Table, function: &Path) -> io::Result<()> {
     let name = "1,000 targets, first pass: Rollouts scaled";
     table.hold(name, fleet.at(5), "1000", fleet.at(5) == TARGETS);
     let name = "1,000 targets, first pass: requests, 2 writes a target";
-    table.hold(name, total(&requests), "4061", requests == expected);
+    table.hold(name, total(&requests), "4161", requests == expected);
     let name = "1,000 targets, first pass, 20 ms a call";
     quote(name, seconds(scaling), "< 3 s");
     let name = "1,000 targets, first pass, processor time";
@@ -211,7 +213,7 @@ fn reads(requests: &Requests) -> String {
 }
 
 fn writes(requests: &Requests) -> usize {
-    requests.memory_writes + requests.scale_writes
+    requests.memory_writes + requests.scale_writes + requests.events
 }
 
 fn total(requests: &Requests) -> usize {
@@ -222,6 +224,7 @@ fn total(requests: &Requests) -> usize {
         memory_writes,
         scale_writes,
         owner_lists,
+        events,
         others,
         failed: _,
     } = requests;
@@ -231,6 +234,7 @@ fn total(requests: &Requests) -> usize {
         + memory_writes
         + scale_writes
         + owner_lists
+        + events
         + others
 }
 

@@ -102,12 +102,12 @@ async fn clusters(
     clusters.begin_invocation().await;
     let unread = |_: &Path| Err(io::Error::from(io::ErrorKind::Unsupported));
     let loader = Loader::default();
-    let loaded = loader.load(&settings, unread, &clusters, None).await;
+    let found = loader.load(&settings, unread, &clusters, None).await;
     let Loaded {
         configuration,
         stale,
         objects: _,
-    } = loaded
+    } = found
         .map_err(|error| hinted(error.to_string(), "it asks with your own AWS credentials"))?;
     checked.refused += stale.len();
     for stale in stale {

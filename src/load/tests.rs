@@ -29,10 +29,13 @@ enum Answer {
     NeverComes,
 }
 
+/// Cluster, namespace, kind.
+type Asked = (String, Option<String>, ObjectKind);
+
 /// Clusters that answer as they are told, and know what they were asked for.
 #[derive(Default)]
 struct Servers {
-    answers: RefCell<BTreeMap<(String, Option<String>, ObjectKind), Answer>>,
+    answers: RefCell<BTreeMap<Asked, Answer>>,
     asked: RefCell<Vec<String>>,
 }
 
@@ -98,12 +101,12 @@ async fn load(
 ) -> Result<(Vec<String>, Vec<String>), String> {
     let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
     let settings = settings(config);
-    let loaded = loader.load(&settings, unread, servers, None).await;
+    let found = loader.load(&settings, unread, servers, None).await;
     let Loaded {
         configuration,
         stale,
         objects: _,
-    } = loaded.map_err(|error| error.to_string())?;
+    } = found.map_err(|error| error.to_string())?;
     let targets = configuration.targets.iter();
     let targets =
         targets.map(|target| format!("{}:{}", target.cluster.as_deref().unwrap(), target.id));
@@ -143,8 +146,8 @@ async fn a_cluster_that_does_not_answer_holds_up_no_other_for_long() {
     let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
     let begun = Instant::now();
     let settings = settings("cluster:a");
-    let loaded = loader.load(&settings, unread, &servers, Some(limit)).await;
-    assert_eq!(loaded.unwrap().configuration.targets.len(), 1);
+    let found = loader.load(&settings, unread, &servers, Some(limit)).await;
+    assert_eq!(found.unwrap().configuration.targets.len(), 1);
     assert_eq!(begun.elapsed().as_secs(), 3);
 }
 
@@ -203,8 +206,8 @@ fn a_finding_is_told_until_it_is_put_right() {
     let path = Path::new("x");
     let mut told = Vec::new();
     for text in ["kind: [", "kind: [", "", "kind: ["] {
-        let loaded = loader.file(&settings, path, Ok(text.as_bytes().to_vec()));
-        told.push(loader.untold(&loaded.unwrap().configuration).len());
+        let found = loader.file(&settings, path, Ok(text.as_bytes().to_vec()));
+        told.push(loader.untold(&found.unwrap().configuration).len());
     }
     assert_eq!(told, [1, 0, 0, 1]);
 }

@@ -38,7 +38,7 @@ fn configuration(count: usize, annotation: &str, more: &str) -> Configuration {
 }
 
 /// A target that is scaled from 1 to 2, or has this fault.
-fn outcome<'t>(target: &'t Target, fault: Option<Fault>) -> Outcome<'t> {
+fn outcome(target: &Target, fault: Option<Fault>) -> Outcome<'_> {
     let workload = Workload {
         replicas: 1,
         rollout: None,
