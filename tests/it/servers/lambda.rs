@@ -45,7 +45,7 @@ pub(super) struct Deployed {
     pub(super) lab: Lab,
     /// Of the function and of its queue.
     pub(super) name: String,
-    pub(super) sqs: aws_sdk_sqs::Client,
+    sqs: aws_sdk_sqs::Client,
 }
 
 impl Deployed {
@@ -156,7 +156,7 @@ impl Deployed {
     }
 
     /// Invokes a function, or an alias of it, without waiting.
-    pub(super) fn send_event(&self, function: &str, event: &Json) {
+    fn send_event(&self, function: &str, event: &Json) {
         let path = format!("/2015-03-31/functions/{function}/invocations");
         let headers = [
             ("content-type", "application/json"),
@@ -226,7 +226,7 @@ impl Deployed {
     }
 
     /// What the failure destination is told, waited for.
-    pub(super) async fn told_failure(&self, url: &str) -> Json {
+    async fn told_failure(&self, url: &str) -> Json {
         let wait = async {
             loop {
                 if let Some(message) = self.receive(url).await {

@@ -11,6 +11,7 @@
 //!   <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html>
 //! - An alarm starts no function but through SNS, and counts what was put under any dimensions.
 //! - Conditions of a stack know no `Fn::Join`, and no stack has an `AWS::EKS::AccessEntry`.
+//! - Failures of an alias are told to no destination, whatever its configuration says.
 //! - A failure destination is always told of three invocations, however many there were.
 //!   <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 

@@ -91,7 +91,8 @@ impl<'d> Follower<'d> {
         let [aws, sam, kubectl, cargo_lambda, cargo] =
             [aws, sam, kubectl, &cargo_lambda, &cargo].map(|path| path.display());
         let cargo = format!(
-            r#"case "$1 $2" in
+            r#"export HOME={home}
+case "$1 $2" in
 "run --") shift 2; exec {outrigger} "$@" ;;
 "lambda build")
   cp package.zip target/lambda/outrigger-lambda/bootstrap.zip
@@ -102,6 +103,10 @@ impl<'d> Follower<'d> {
 "lambda invoke") shift 2; exec {cargo_lambda} lambda invoke --endpoint-url {endpoint} "$@" ;;
 *) exec {cargo} "$@" ;;
 esac"#,
+            home = of_cargo()
+                .into_iter()
+                .find_map(|(name, value)| (name == "HOME").then_some(value))
+                .unwrap_or_default(),
             outrigger = env!("CARGO_BIN_EXE_outrigger"),
             program = program().display(),
             api = address.endpoint,
