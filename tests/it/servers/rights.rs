@@ -67,6 +67,17 @@ pub(super) async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), Str
     Err(warnings.next().unwrap_or("not told of").to_owned())
 }
 
+/// Verbs and resources of the requests that were made, none of which may have been refused.
+pub(super) fn made(lab: &Lab) -> BTreeSet<(String, String)> {
+    let requests = lab.requests();
+    let refused = requests.iter().filter(|(_, _, status)| *status >= 400);
+    assert_eq!(refused.count(), 0, "{requests:?}");
+    let requests = requests.into_iter();
+    requests
+        .map(|(verb, resource, _)| (verb, resource))
+        .collect()
+}
+
 #[tokio::test]
 async fn the_role_allows_exactly_the_calls_of_a_full_cycle() {
     let Some(world) = world() else { return };
@@ -74,13 +85,7 @@ async fn the_role_allows_exactly_the_calls_of_a_full_cycle() {
     let lab = lab(world, &rights).await;
     let function = lab.function().await;
     assert_eq!(full_cycle(&lab, &function).await, Ok(()));
-    let requests = lab.requests();
-    let refused = requests.iter().filter(|(_, _, status)| *status >= 400);
-    assert_eq!(refused.count(), 0, "{requests:?}");
-    let made: BTreeSet<(String, String)> = requests
-        .into_iter()
-        .map(|(verb, resource, _)| (verb, resource))
-        .collect();
+    let made = made(&lab);
     let rights = rights.into_iter();
     let allowed: BTreeSet<(String, String)> = rights
         .map(|right| (right.verb.to_owned(), right.resource))
