@@ -6,9 +6,9 @@ mod access;
 mod check;
 mod decide;
 mod demo;
+mod render;
 mod status;
 mod token;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -35,6 +35,8 @@ enum Command {
     Status(status::Arguments),
     /// Check ScaledObject YAML: every mistake with its place, and what would be scaled.
     Check(check::Arguments),
+    /// Write the infrastructure for exactly the targets of ScaledObject YAML: CloudFormation templates, IAM policies, RBAC.
+    Render(render::Arguments),
     /// Decide again from a record of the function's log: the record in, the decision out.
     Decide(decide::Arguments),
     /// Print a token for an EKS cluster as a client-go ExecCredential, as `aws eks get-token` does.
@@ -94,6 +96,7 @@ pub fn run(
         Command::DemoFunction(arguments) => block_on(demo::function(arguments, environment)),
         Command::Status(arguments) => block_on(status::run(arguments, &environment)),
         Command::Check(arguments) => block_on(check::run(&arguments, &environment)),
+        Command::Render(arguments) => render::run(&arguments, &environment),
         Command::Decide(arguments) => decide::run(&arguments),
         Command::Token(arguments) => block_on(token::run(arguments, &environment)),
     };

@@ -3,7 +3,7 @@
 //! [`wake`] says why the function was invoked and for which targets, [`load`] and [`manifest`] which targets there are, [`ticks`]
 //! when each is polled. A poll is one [`pass`]: it observes each target through its [`ports`], asks [`decide`] and acts. [`tell`]
 //! tells the clusters what happened, [`report`] everybody else. `lambda` serves
-//! invocations, `cli` is the tool for people, `adapters` reach the outside systems, and `sandbox` plays those systems for
+//! invocations, `cli` is the tool for people, `render` writes the infrastructure for targets, `adapters` reach the outside systems, and `sandbox` plays those systems for
 //! the demo, the tests and the benchmarks.
 //!
 //! # Invariants
@@ -38,6 +38,8 @@ pub mod pass;
 pub mod policy;
 pub mod ports;
 pub mod record;
+#[cfg(feature = "cli")]
+pub mod render;
 pub mod report;
 pub mod settings;
 pub mod state;
@@ -46,6 +48,8 @@ pub mod tell;
 pub mod thousandths;
 pub mod ticks;
 pub mod wake;
+#[cfg(feature = "cli")]
+mod yaml;
 
 #[cfg(feature = "io")]
 pub mod adapters;

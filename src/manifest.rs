@@ -19,8 +19,8 @@ use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
 use crate::policy::{Mode, Policy};
 
-pub(crate) use authentication::is_role_arn;
 pub use authentication::{Authentications, Resolution, Unlisted};
+pub(crate) use authentication::{is_account, is_role_arn};
 pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
@@ -220,27 +220,49 @@ pub struct Context<'a> {
 pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
     let Context {
         file,
-        namespace: default_namespace,
+        namespace,
         clusters,
     } = context;
+    read_files(&[(file, bytes)], namespace, clusters)
+}
+
+/// Reads several files, by name and content, as if they were one stream: an object may refer to one in another file.
+#[must_use]
+pub fn read_files(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    clusters: &[String],
+) -> Configuration {
+    // While they are read, documents are numbered through.
+    let mut documents = Vec::new();
+    for (file, bytes) in files {
+        let of_file = document::parse_yaml(bytes).into_iter();
+        documents.extend(of_file.map(|document| (*file, document)));
+    }
     let mut reader = Reader {
-        origin: Origin::File(file.to_owned()),
+        origin: Origin::File(String::new()),
         configuration: Configuration::default(),
     };
-    let documents = document::parse_yaml(bytes);
     let mut objects = Vec::new();
-    for document in &documents {
-        reader.sort(document, &mut objects);
+    for (index, (_, document)) in documents.iter().enumerate() {
+        reader.sort(index, document, &mut objects);
     }
     let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
         target.and_then(|target| in_cluster(target, node, clusters, problems))
     };
-    reader.read(
+    let mut configuration = reader.read(
         &objects,
         Authentications::default(),
         default_namespace,
         place,
-    )
+    );
+    for finding in &mut configuration.findings {
+        if let Some((file, document)) = documents.get(finding.document) {
+            finding.origin = Origin::File((*file).to_owned());
+            finding.document = document.number;
+        }
+    }
+    configuration
 }
 
 /// Names the target's cluster, when the clusters are known.
@@ -346,13 +368,18 @@ impl Reader {
     }
 
     /// Puts a document among the objects, or counts or refuses it.
-    fn sort<'d>(&mut self, document: &'d Document, objects: &mut Vec<(usize, Kind, &'d Node)>) {
+    fn sort<'d>(
+        &mut self,
+        index: usize,
+        document: &'d Document,
+        objects: &mut Vec<(usize, Kind, &'d Node)>,
+    ) {
         let mut problems = Problems::default();
         match &document.root {
-            Ok(node) => self.sort_node(document.number, node, objects, &mut problems),
+            Ok(node) => self.sort_node(index, node, objects, &mut problems),
             Err(error) => problems.error(error.position, "", error.message.clone()),
         }
-        self.report(document.number, None, problems);
+        self.report(index, None, problems);
     }
 
     /// The same for one object; a list, as `kubectl get -o yaml` prints several, stands for its items.

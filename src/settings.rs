@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::document::quoted;
 use crate::fields::{is_dns_label, suggestion};
-use crate::manifest::{is_region, is_role_arn};
+use crate::manifest::{is_account, is_region, is_role_arn};
 use crate::policy::Mode;
 
 /// Every variable with its default and meaning. The README's table is this one.
@@ -111,6 +111,8 @@ pub struct Cluster {
     pub name: String,
     /// Its region.
     pub region: String,
+    /// Its account, 12 digits, where it is given by ARN.
+    pub account: Option<String>,
     /// The role that is assumed for it.
     pub role_arn: Option<String>,
     /// Endpoint and CA when they are given rather than asked for.
@@ -434,13 +436,14 @@ fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
         ));
     }
     let parts: Vec<&str> = cluster.split(':').collect();
-    let (name, region) = match parts.as_slice() {
-        [name] => (*name, own_region),
-        ["arn", _, "eks", region, _, resource] => (
+    let (name, region, account) = match parts.as_slice() {
+        [name] => (*name, own_region, None),
+        ["arn", _, "eks", region, account, resource] => (
             resource.strip_prefix("cluster/").unwrap_or_default(),
             *region,
+            is_account(account).then(|| (*account).to_owned()),
         ),
-        _ => ("", ""),
+        _ => ("", "", None),
     };
     if !is_cluster_name(name) {
         return Err(format!(
@@ -458,6 +461,7 @@ fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
     Ok(Cluster {
         name: name.to_owned(),
         region: region.to_owned(),
+        account,
         role_arn: role_arn.map(str::to_owned),
         address: None,
     })
@@ -552,6 +556,7 @@ mod tests {
             (east.region.as_str(), east.role_arn.as_deref()),
             ("us-east-1", Some("arn:aws:iam::123456789012:role/hub"))
         );
+        assert_eq!(east.account.as_deref(), Some("123456789012"));
         assert_eq!(settings.cluster(Some("west")), None);
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Access {
     cluster: Vec<String>,
     /// The region of clusters given by name; else that of the environment or profile.
     #[arg(long)]
-    region: Option<String>,
+    pub(crate) region: Option<String>,
 }
 
 impl Access {

@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use tokio::time::MissedTickBehavior;
 
 use super::access::Access;
-use super::{Failure, hinted, interrupted, print_errors, print_while_read, read_input, told, yaml};
+use super::{Failure, hinted, interrupted, print_errors, print_while_read, read_input, told};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
@@ -36,6 +36,7 @@ use crate::report::select;
 use crate::settings::{Settings, Source};
 use crate::stop::LastStops;
 use crate::wake::Scope;
+use crate::yaml;
 use asked::scope;
 use row::Row;
 use words::{complaints, nothing, printable, unknown_target};

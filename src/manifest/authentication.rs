@@ -235,12 +235,17 @@ pub(crate) fn is_role_arn(arn: &str) -> bool {
         && (*partition == "aws" || partition.starts_with("aws-"))
         && *service == "iam"
         && region.is_empty()
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && is_account(account)
         && !name.is_empty()
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte))
+}
+
+/// Whether this is the number of an AWS account.
+#[must_use]
+pub(crate) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The identity of a trigger, by DESIGN section 3: an `aws` authentication, else `identityOwner`.

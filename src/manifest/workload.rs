@@ -152,6 +152,12 @@ impl WorkloadKind {
         }
     }
 
+    /// Whether it is a scalable kind of Kubernetes or Argo's Rollout, in whatever version.
+    #[must_use]
+    pub fn is_well_known(&self) -> bool {
+        WELL_KNOWN.iter().any(|known| self.is_like(known))
+    }
+
     /// The same kind, in whatever version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.group == other.group && self.kind == other.kind

@@ -53,6 +53,7 @@ fn demo() -> Cluster {
     Cluster {
         name: "demo".to_owned(),
         region: REGION.to_owned(),
+        account: None,
         role_arn: None,
         address: None,
     }

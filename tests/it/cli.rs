@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use outrigger::sandbox::authenticator::check;
 use outrigger::sandbox::{Sandbox, SandboxOptions};
 use serde_json::Value as Json;
 
-/// Runs the tool with nothing of this environment but `variables`.
-fn run(arguments: &[&str], input: &[u8], variables: &BTreeMap<String, String>) -> Output {
+/// Runs the tool in a folder with nothing of this environment but `variables`.
+fn run_in(
+    directory: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    variables: &BTreeMap<String, String>,
+) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
         .args(arguments)
+        .current_dir(directory)
         .env_clear()
         .envs(variables)
         .stdin(Stdio::piped())
@@ -24,18 +31,32 @@ fn run(arguments: &[&str], input: &[u8], variables: &BTreeMap<String, String>) -
     child.wait_with_output().unwrap()
 }
 
+fn run(arguments: &[&str], input: &[u8], variables: &BTreeMap<String, String>) -> Output {
+    run_in(Path::new("."), arguments, input, variables)
+}
+
 /// Exit code, standard output and standard error.
 fn result(arguments: &[&str], input: &str) -> (i32, String, String) {
+    result_in(Path::new("."), arguments, input, &BTreeMap::new())
+}
+
+/// The same in a folder, with an environment.
+pub(crate) fn result_in(
+    directory: &Path,
+    arguments: &[&str],
+    input: &str,
+    variables: &BTreeMap<String, String>,
+) -> (i32, String, String) {
     let Output {
         status,
         stdout,
         stderr,
-    } = run(arguments, input.as_bytes(), &BTreeMap::new());
+    } = run_in(directory, arguments, input.as_bytes(), variables);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-const WORKER: &str = "\
+pub(crate) const WORKER: &str = "\
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata: {name: worker}

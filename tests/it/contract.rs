@@ -100,7 +100,7 @@ pub(crate) fn role(rights: &[Right]) -> String {
 }
 
 /// What a request needs, in the form of the shipped rules: only `ConfigMap`s are allowed by name.
-fn needed(action: &str) -> Right {
+pub(crate) fn needed(action: &str) -> Right {
     let (method, path) = action.split_once(' ').unwrap();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (group, rest) = match parts.as_slice() {
@@ -141,7 +141,7 @@ async fn cluster(rbac: String) -> Sandbox {
 }
 
 /// Out, settled, steady, and back in after somebody else went too far. Whether all of it went well.
-async fn full_cycle(sandbox: &Sandbox) -> bool {
+pub(crate) async fn full_cycle(sandbox: &Sandbox) -> bool {
     full_cycle_with(sandbox, WORKER, &[]).await
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use outrigger::decide::Reason;
 use outrigger::report::METRICS;
-use outrigger::settings::{Settings, VARIABLES};
+use outrigger::settings::VARIABLES;
 use outrigger::wake::ACCEPTED;
 
 fn repository() -> &'static Path {
@@ -26,7 +26,7 @@ fn has_row(text: &str, row: &str) {
 }
 
 /// The rows of the table below a header line.
-fn rows<'t>(text: &'t str, header: &str) -> Vec<&'t str> {
+pub(crate) fn rows<'t>(text: &'t str, header: &str) -> Vec<&'t str> {
     let below = text
         .split_once(header)
         .unwrap_or_else(|| panic!("no table `{header}`"))
@@ -174,73 +174,4 @@ fn the_shipped_role_asks_for_what_the_readme_says() {
             r#"["events"] ["create"]"#
         ]
     );
-}
-
-#[test]
-fn the_access_template_asks_for_the_actions_of_the_readme() {
-    let template = std::fs::read_to_string(repository().join("infra/access.yaml")).unwrap();
-    let documents = outrigger::document::parse_yaml(template.as_bytes());
-    let template = documents[0].root.as_ref().unwrap().to_json();
-    let role = &template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"];
-    let metrics = &template["Resources"]["MetricsPolicy"];
-    // Whoever has no such trigger gives no such right.
-    assert_eq!(metrics["Condition"], "ReadsMetrics");
-    assert_eq!(
-        template["Parameters"]["ReadsCloudWatchMetrics"]["Default"],
-        "false"
-    );
-    let actions_of = |policy: &serde_json::Value| -> BTreeSet<String> {
-        let statements = policy["Statement"].as_array().unwrap().iter();
-        let actions = statements.flat_map(|statement| match &statement["Action"] {
-            serde_json::Value::String(action) => vec![action.clone()],
-            several => serde_json::from_value(several.clone()).unwrap(),
-        });
-        actions.collect()
-    };
-    let conditional = actions_of(&metrics["Properties"]["PolicyDocument"]);
-    assert_eq!(conditional, ["cloudwatch:GetMetricData".to_owned()].into());
-    let actions: BTreeSet<String> = actions_of(role).union(&conditional).cloned().collect();
-    let text = readme();
-    let table = rows(&text, "| right | for |").join("\n");
-    let named: BTreeSet<String> = table
-        .split('`')
-        .filter(|part| part.contains(':') && !part.contains(' '))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(actions, named);
-}
-
-#[test]
-fn window_schedule_and_timeout_belong_together() {
-    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
-    let template = outrigger::document::parse_yaml(read("infra/wiring.yaml").as_bytes());
-    let template = template[0].root.as_ref().unwrap().to_json();
-    let (_, default, _) = VARIABLES
-        .iter()
-        .find(|(name, ..)| *name == "OUTRIGGER_WINDOW")
-        .unwrap();
-    let parameter = &template["Parameters"]["Window"];
-    assert_eq!(parameter["Default"].to_string(), *default);
-    let timeout = default.parse::<u32>().unwrap() + 15;
-    let timeout = format!("timeout = {timeout}");
-    assert!(read("Cargo.toml").lines().any(|line| line == timeout));
-
-    let rates = template["Mappings"]["Rates"].as_object().unwrap();
-    let allowed = parameter["AllowedValues"].as_array().unwrap();
-    assert_eq!(rates.len(), allowed.len());
-    for seconds in allowed {
-        let environment = [
-            ("OUTRIGGER_CLUSTERS", "prod".to_owned()),
-            ("AWS_REGION", "eu-west-1".to_owned()),
-            ("OUTRIGGER_WINDOW", seconds.to_string()),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value));
-        let settings = Settings::from_environment(&environment.into()).unwrap();
-        let minutes = settings.window_seconds.get() / 60;
-        let unit = if minutes == 1 { "minute" } else { "minutes" };
-        assert_eq!(
-            rates[&seconds.to_string()]["Expression"],
-            format!("rate({minutes} {unit})")
-        );
-    }
 }

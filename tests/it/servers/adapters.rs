@@ -60,6 +60,7 @@ pub(super) async fn clusters(keys: &SessionKeys, address: &ClusterAddress) -> Cl
     let cluster = Cluster {
         name: CLUSTER.to_owned(),
         region: "ap-northeast-1".to_owned(),
+        account: None,
         role_arn: None,
         address: Some(address.clone()),
     };

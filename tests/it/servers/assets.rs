@@ -52,10 +52,15 @@ impl Assets {
     }
 }
 
-/// Past the capture of the test runner, which would hide it: a skipped test passes.
+/// A skipped test passes, so that it must be said.
 pub(super) fn skip(why: &str) {
+    tell("skipped", why);
+}
+
+/// Says something past the capture of the test runner, which would hide it.
+pub(super) fn tell(what: &str, more: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    let line = format!("skipped: {test}: {why}\n");
+    let line = format!("{what}: {test}: {more}\n");
     std::io::stderr().write_all(line.as_bytes()).ok();
 }

@@ -5,7 +5,7 @@
 //! ministack's, its token goes through the authenticator of EKS back to the STS of ministack, and the API server is real.
 //! `DescribeCluster` is left out: no emulator describes a cluster whose certificate authority can be had.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use outrigger::settings::ClusterAddress;
 use serde_json::{Value as Json, json};
 
+use super::assets::Assets;
 use super::aws::{config, root};
 use super::lab::Lab;
 use super::ministack::{ACCOUNT, REGION, form_encode};
@@ -24,27 +25,55 @@ use crate::support::function::Directory;
 /// How long an event may take that comes once a minute.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Puts a program as `bootstrap`, and a configuration beside it, into a zip.
+/// Puts a program as `bootstrap`, and a configuration beside it, into a zip; from another zip everything but its configuration.
 const PACK: &str = r#"
 import sys, zipfile
-package, program, configuration = sys.argv[1:]
+package, program, configuration, made = sys.argv[1:]
 with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-    out.write(program, "bootstrap")
+    if made:
+        with zipfile.ZipFile(made) as entries:
+            for entry in entries.infolist():
+                if entry.filename != "outrigger.yaml":
+                    out.writestr(entry, entries.read(entry))
+    else:
+        out.write(program, "bootstrap")
     out.write(configuration, "outrigger.yaml")
 "#;
 
 /// A deployed function with a queue of 63 messages and a Rollout of 2 in a namespace of its own.
-struct Deployed {
-    lab: Lab,
+pub(super) struct Deployed {
+    pub(super) lab: Lab,
     /// Of the function and of its queue.
-    name: String,
+    pub(super) name: String,
     sqs: aws_sdk_sqs::Client,
 }
 
 impl Deployed {
     async fn new(world: &'static World) -> Self {
+        let deployed = Self::without_function(world).await;
+        world.sts.allow(
+            ROLE,
+            &["sqs:GetQueueAttributes"],
+            &format!("arn:aws:sqs:{REGION}:{ACCOUNT}:*"),
+        );
+        deployed.create_function();
+        deployed
+    }
+
+    /// All but the function, for somebody else to deploy.
+    pub(super) async fn without_function(world: &'static World) -> Self {
         let lab = Lab::new(world).await;
         let name = format!("outrigger-{}", lab.namespace);
+        Self::furnished(lab, name).await
+    }
+
+    /// The same with another name, for one test alone.
+    pub(super) async fn named(world: &'static World, name: &str) -> Self {
+        Self::furnished(Lab::new(world).await, name.to_owned()).await
+    }
+
+    async fn furnished(lab: Lab, name: String) -> Self {
+        let world = lab.world;
         let sqs = aws_sdk_sqs::Client::new(&config(&world.sts, root()).await);
         let deployed = Self { lab, name, sqs };
         let url = deployed.create_queue(&deployed.name).await;
@@ -57,13 +86,12 @@ impl Deployed {
             let request = request.set_entries(Some(entries.collect()));
             request.send().await.unwrap();
         }
-        world.sts.allow(
-            ROLE,
-            &["sqs:GetQueueAttributes"],
-            &format!("arn:aws:sqs:{REGION}:{ACCOUNT}:*"),
-        );
-        deployed.create_function();
         deployed
+    }
+
+    pub(super) async fn queue_url(&self, name: &str) -> String {
+        let request = self.sqs.get_queue_url().queue_name(name);
+        request.send().await.unwrap().queue_url.unwrap()
     }
 
     async fn create_queue(&self, name: &str) -> String {
@@ -78,11 +106,7 @@ impl Deployed {
             endpoint,
             certificate_authority,
         } = lab.world.address();
-        let manifest = lab
-            .manifest()
-            .replace("/orders", &format!("/{name}"))
-            .replace("minReplicaCount", "pollingInterval: 60\n  minReplicaCount");
-        let package = BASE64_STANDARD.encode(package(lab.world, &manifest));
+        let package = BASE64_STANDARD.encode(packed(lab.world.assets(), &self.manifest()));
         let function = json!({
             "FunctionName": name,
             "Runtime": "provided.al2023",
@@ -101,7 +125,15 @@ impl Deployed {
         self.lambda("POST", "/2015-03-31/functions", &function);
     }
 
-    fn lambda(&self, method: &str, path: &str, body: &Json) -> Json {
+    /// The ScaledObject for its queue, polled once a minute.
+    pub(super) fn manifest(&self) -> String {
+        let manifest = self.lab.manifest();
+        manifest
+            .replace("/orders", &format!("/{}", self.name))
+            .replace("minReplicaCount", "pollingInterval: 60\n  minReplicaCount")
+    }
+
+    pub(super) fn lambda(&self, method: &str, path: &str, body: &Json) -> Json {
         self.lab.world.sts.rest(method, path, "lambda", body)
     }
 
@@ -111,14 +143,32 @@ impl Deployed {
 
     /// Invokes it and waits: the error, if it is one, and the answer.
     fn invoke(&self, event: &Json) -> (Option<Json>, Json) {
-        let path = format!("/2015-03-31/functions/{}/invocations", self.name);
+        self.invoke_qualified("$LATEST", event)
+    }
+
+    /// The same with a version or an alias of it.
+    pub(super) fn invoke_qualified(&self, qualifier: &str, event: &Json) -> (Option<Json>, Json) {
+        let name = &self.name;
+        let path = format!("/2015-03-31/functions/{name}/invocations?Qualifier={qualifier}");
         let answer = self.lambda("POST", &path, event);
         let error = answer.get("errorType").cloned();
         (error, answer)
     }
 
+    /// Invokes a function, or an alias of it, without waiting.
+    fn send_event(&self, function: &str, event: &Json) {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-amz-invocation-type", "Event"),
+        ];
+        let sts = &self.lab.world.sts;
+        let (status, answer) = sts.as_root("POST", &path, "lambda", &headers, event.to_string());
+        assert_eq!(status, 202, "{answer}");
+    }
+
     /// Waits until the Rollout is scaled, and the log says what by.
-    async fn wait_until_scaled_by(&self, cause: &str) {
+    pub(super) async fn wait_until_scaled_by(&self, cause: &str) {
         let wait = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(250));
             while self.lab.replicas().await != Some(7) {
@@ -159,13 +209,32 @@ impl Deployed {
             ("x-amz-target", "Logs_20140328.FilterLogEvents"),
         ];
         let sts = &self.lab.world.sts;
-        let (_, answer) = sts.as_root("POST", "/", "logs", &headers, &group.to_string());
+        let (_, answer) = sts.as_root("POST", "/", "logs", &headers, group.to_string());
         let answer: Json = serde_json::from_str(&answer).unwrap();
         let events = answer["events"].as_array().cloned().unwrap_or_default();
         let lines = events.iter().filter_map(|event| event["message"].as_str());
         lines
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
+    }
+
+    async fn receive(&self, url: &str) -> Option<Json> {
+        let request = self.sqs.receive_message().queue_url(url);
+        let answer = request.wait_time_seconds(1).send().await.unwrap();
+        let message = answer.messages.unwrap_or_default().pop()?;
+        Some(serde_json::from_str(&message.body.unwrap()).unwrap())
+    }
+
+    /// What the failure destination is told, waited for.
+    async fn told_failure(&self, url: &str) -> Json {
+        let wait = async {
+            loop {
+                if let Some(message) = self.receive(url).await {
+                    return message;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap()
     }
 
     /// Lets a service invoke it.
@@ -179,26 +248,41 @@ impl Deployed {
 }
 
 /// The bytes of the package: the release build where one was made, and the tests' own where not.
-fn package(world: &World, manifest: &str) -> Vec<u8> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "where the release build is is known to the environment alone"
-    )]
-    let program = std::env::var_os("OUTRIGGER_LAMBDA");
-    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_outrigger-lambda").into());
+pub(super) fn packed(assets: &Assets, manifest: &str) -> Vec<u8> {
+    let program = program();
     let directory = Directory::new();
     let (package, configuration) = (directory.join("package"), directory.join("outrigger.yaml"));
     std::fs::write(&configuration, manifest).unwrap();
-    let packed = std::process::Command::new(world.assets().path("python/bin/python"))
+    // The one that cargo-lambda has made, with another configuration; it compresses for longer.
+    let made = from_environment("OUTRIGGER_PACKAGE").unwrap_or_default();
+    let packed = std::process::Command::new(assets.path("python/bin/python"))
         .args(["-c", PACK])
-        .args([package.as_path(), Path::new(&program), &configuration])
+        .args([&package, &program, &configuration])
+        .arg(made)
         .status();
     assert!(
         packed.unwrap().success(),
         "no package of {}",
-        Path::new(&program).display()
+        program.display()
     );
     std::fs::read(package).unwrap()
+}
+
+/// The program that is deployed.
+pub(super) fn program() -> PathBuf {
+    let program = from_environment("OUTRIGGER_LAMBDA");
+    program.map_or_else(
+        || env!("CARGO_BIN_EXE_outrigger-lambda").into(),
+        PathBuf::from,
+    )
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the release build and the tools are is known to the environment alone"
+)]
+pub(super) fn from_environment(variable: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(variable)
 }
 
 #[tokio::test]
@@ -297,37 +381,14 @@ async fn a_failure_reaches_its_destination() {
     deployed.lambda("PUT", &path, &invocation);
     let worker = format!("{}/worker", deployed.lab.namespace);
     let event = json!({"targets": [worker, "shop/order-worker"]});
-    let (status, answer) = world.sts.as_root(
-        "POST",
-        &format!("/2015-03-31/functions/{}/invocations", deployed.name),
-        "lambda",
-        &[
-            ("content-type", "application/json"),
-            ("x-amz-invocation-type", "Event"),
-        ],
-        &event.to_string(),
-    );
-    assert_eq!(status, 202, "{answer}");
+    deployed.send_event(&deployed.name, &event);
     deployed.wait_until_scaled_by("direct").await;
-    let receive = async || {
-        let request = deployed.sqs.receive_message().queue_url(&url);
-        let answer = request.wait_time_seconds(1).send().await.unwrap();
-        answer.messages.unwrap_or_default().pop()
-    };
-    let wait = async {
-        loop {
-            if let Some(message) = receive().await {
-                return message;
-            }
-        }
-    };
-    let message = tokio::time::timeout(PATIENCE, wait).await.unwrap();
-    let told: Json = serde_json::from_str(&message.body.unwrap()).unwrap();
+    let told = deployed.told_failure(&url).await;
     assert_eq!(told["requestPayload"], event, "{told}");
     assert_eq!(told["requestContext"]["condition"], "RetriesExhausted");
     let failure = &told["responsePayload"];
     assert_eq!(failure["errorType"], "Outrigger.TargetsFailed", "{told}");
     let message = failure["errorMessage"].as_str().unwrap();
     assert_names(message, &["1 failed", "shop/order-worker"]);
-    assert_eq!(receive().await, None);
+    assert_eq!(deployed.receive(&url).await, None);
 }

@@ -13,7 +13,7 @@ use crate::support::assert_names;
 use crate::support::function::{Function, error};
 
 /// As a manifest that a server takes.
-fn manifest(rights: &[Right]) -> String {
+pub(super) fn manifest(rights: &[Right]) -> String {
     let header = "apiVersion: rbac.authorization.k8s.io/v1\nmetadata: {name: outrigger}\n";
     format!("{header}{}", role(rights))
 }
@@ -46,7 +46,7 @@ pub(super) async fn granted(admin: &Client, namespace: &str, right: &Right) -> b
 }
 
 /// Out, settled, steady, and back in after somebody else went too far: what failed, if something did.
-async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), String> {
+pub(super) async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), String> {
     for step in 0..4 {
         if step == 3 {
             lab.set_replicas(20).await;
@@ -69,6 +69,17 @@ async fn full_cycle(lab: &Lab, function: &Function) -> Result<(), String> {
     Err(warnings.next().unwrap_or("not told of").to_owned())
 }
 
+/// Verbs and resources of the requests that were made, none of which may have been refused.
+pub(super) fn made(lab: &Lab) -> BTreeSet<(String, String)> {
+    let requests = lab.requests();
+    let refused = requests.iter().filter(|(_, _, status)| *status >= 400);
+    assert_eq!(refused.count(), 0, "{requests:?}");
+    let requests = requests.into_iter();
+    requests
+        .map(|(verb, resource, _)| (verb, resource))
+        .collect()
+}
+
 #[tokio::test]
 async fn the_role_allows_exactly_the_calls_of_a_full_cycle() {
     let Some(world) = world() else { return };
@@ -76,13 +87,7 @@ async fn the_role_allows_exactly_the_calls_of_a_full_cycle() {
     let lab = lab(world, &rights).await;
     let function = lab.function().await;
     assert_eq!(full_cycle(&lab, &function).await, Ok(()));
-    let requests = lab.requests();
-    let refused = requests.iter().filter(|(_, _, status)| *status >= 400);
-    assert_eq!(refused.count(), 0, "{requests:?}");
-    let made: BTreeSet<(String, String)> = requests
-        .into_iter()
-        .map(|(verb, resource, _)| (verb, resource))
-        .collect();
+    let made = made(&lab);
     let rights = rights.into_iter();
     let allowed: BTreeSet<(String, String)> =
         rights.map(|right| (right.verb, right.resource)).collect();

@@ -132,7 +132,7 @@ impl Watch {
     }
 }
 
-fn of_cargo() -> Vec<(&'static str, String)> {
+pub(super) fn of_cargo() -> Vec<(&'static str, String)> {
     #[expect(
         clippy::disallowed_methods,
         reason = "where cargo is is known to the environment alone"

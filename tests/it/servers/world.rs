@@ -21,6 +21,12 @@ pub(super) const CLUSTER: &str = "demo";
 /// The role of the function, whose access entry names the group of the shipped `RoleBinding`.
 pub(super) const ROLE: &str = "outrigger";
 
+/// The role that a stack makes, with the same access entry; each for one test.
+pub(super) const OF_STACK: &str = "of-stack";
+/// The role that the stack of a rendered template makes.
+pub(super) const OF_RENDERED: &str = "of-rendered";
+pub(super) const OF_README: &str = "of-readme";
+
 /// A role whose access entry names another group.
 pub(super) const GUEST: &str = "guest";
 
@@ -199,7 +205,7 @@ fn start_etcd(assets: &Assets, root: &Path, port: u16, peers: u16) -> Daemon {
     )
 }
 
-/// The server of `sigs.k8s.io/aws-iam-authenticator`, with an entry for each of the three roles that have one.
+/// The server of `sigs.k8s.io/aws-iam-authenticator`, with an entry for each of the roles that have one.
 /// It also listens at port 21363 of every interface, for its own health alone, which no flag can change: where that is not
 /// wanted the tests are run in a network namespace, as `.ci/run` does.
 fn start_authenticator(
@@ -225,7 +231,14 @@ fn start_authenticator(
             "port": port,
             "stateDir": path(""),
             "generateKubeconfig": path("kubeconfig"),
-            "mapRoles": [entry(ROLE, "outrigger"), entry(GUEST, "somebody-else"), entry(WIDE, EVERYWHERE)],
+            "mapRoles": [
+                entry(ROLE, "outrigger"),
+                entry(OF_STACK, "outrigger"),
+                entry(OF_RENDERED, "outrigger"),
+                entry(OF_README, "outrigger"),
+                entry(GUEST, "somebody-else"),
+                entry(WIDE, EVERYWHERE),
+            ],
         },
     });
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();

@@ -104,6 +104,18 @@ impl Function {
         Self::spawn(command, directory, sandbox, environment).await
     }
 
+    /// Starts the function through a program that becomes it.
+    pub(crate) async fn start_by(
+        program: &[&str],
+        directory: Directory,
+        sandbox: &Sandbox,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = command(program[0], &directory);
+        command.args(&program[1..]);
+        Self::spawn(command, directory, sandbox, environment).await
+    }
+
     async fn spawn(
         mut command: Command,
         directory: Directory,

@@ -61,7 +61,7 @@ fn on_one_line(value: &Json) -> String {
 /// Words that some YAML readers take for a boolean or null.
 const TAKEN: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
 
-fn scalar(text: &str) -> String {
+pub(crate) fn scalar(text: &str) -> String {
     let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_word = |char: char| char.is_ascii_alphanumeric() || "-_./".contains(char);
     let is_taken = TAKEN.iter().any(|word| word.eq_ignore_ascii_case(text));

@@ -1,0 +1,375 @@
+//! `outrigger render`: the infrastructure for exactly the targets that there are.
+
+mod folder;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Component, Path, PathBuf};
+use std::process::ExitCode;
+
+use super::access::Access;
+use super::{Failure, hinted, print, print_errors, read_input};
+use crate::fields::Severity;
+use crate::manifest::{Configuration, WorkloadKind, is_account, is_region, read_files};
+use crate::render::{Plurals, RenderError, Rendered, Request, render};
+use crate::settings::{Settings, Source};
+use folder::Folder;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --output-dir everything goes to standard output as one stream. In the folder are then: template.yaml, the whole stack for SAM; \
+access.yaml and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
+account-*.yaml for other accounts and regions, where there are any.
+
+No profile is read: the region is that of --region, AWS_REGION or AWS_DEFAULT_REGION, else that of the first cluster's ARN. \
+The same objects and settings give the same bytes, so that they can be committed; --check in a pipeline then tells when they are stale.
+
+Exit code 1 when an object is refused, and nothing is written then.")]
+pub(crate) struct Arguments {
+    /// Files with ScaledObjects, read as one stream; `-` is standard input, as in `helm template … | outrigger render -f -`.
+    /// Without any, the file of `OUTRIGGER_CONFIG`.
+    #[arg(short, long = "file", value_name = "FILE|-")]
+    files: Vec<PathBuf>,
+    /// The folder to write to; without it, standard output.
+    #[arg(short = 'd', long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Write nothing; tell what is stale, missing or extra in the folder, with exit code 1 if anything is.
+    #[arg(long, requires = "output_dir")]
+    check: bool,
+    /// Also overwrite files that were not rendered.
+    #[arg(long, requires = "output_dir", conflicts_with = "check")]
+    force: bool,
+    /// The namespace of objects that name none, as in `OUTRIGGER_NAMESPACE`.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Seconds between scheduled events, as in `OUTRIGGER_WINDOW`.
+    #[arg(long, value_name = "SECONDS")]
+    window: Option<String>,
+    #[command(flatten)]
+    access: Access,
+    /// The account of the function, where the ARNs of its clusters and the URLs of its queues do not tell it.
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// The resource of a kind, where it is not as usual, such as `Ox.example.com=oxen`.
+    #[arg(long, value_name = "KIND.GROUP=RESOURCE")]
+    resource: Vec<String>,
+    /// Where the package of the function is, for template.yaml.
+    #[arg(long, value_name = "FILE", default_value = PACKAGE)]
+    package: PathBuf,
+}
+
+/// Where `cargo lambda build --output-format zip` leaves it.
+const PACKAGE: &str = "target/lambda/outrigger-lambda/bootstrap.zip";
+
+pub(crate) fn run(
+    arguments: &Arguments,
+    environment: &BTreeMap<String, String>,
+) -> Result<ExitCode, Failure> {
+    let asked = Asked::of(arguments, environment)?;
+    let configuration = asked.configuration()?;
+    print_errors(&findings(&configuration));
+    if configuration.errors().next().is_some() {
+        return Ok(ExitCode::from(1));
+    }
+    if configuration.targets.is_empty() {
+        let message = "no ScaledObject (keda.sh/v1alpha1) in what was given";
+        return Err(Failure::User(anyhow::Error::msg(message)));
+    }
+    let rendered = asked.render(&configuration, arguments)?;
+    for note in &rendered.notes {
+        print_errors(&format!("note: {note}\n"));
+    }
+    match &arguments.output_dir {
+        None => {
+            print(&stream(&rendered))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(path) => {
+            let folder = Folder {
+                path,
+                files: &rendered.files,
+            };
+            let (text, good) = if arguments.check {
+                folder.check()?
+            } else {
+                (folder.write(arguments.force)?, true)
+            };
+            print(&text)?;
+            Ok(ExitCode::from(u8::from(!good)))
+        }
+    }
+}
+
+/// All files as one YAML stream, each named as `helm template` does.
+fn stream(rendered: &Rendered) -> String {
+    let mut stream = String::new();
+    for (path, text) in &rendered.files {
+        let _infallible = write!(stream, "---\n# Source: {path}\n{text}");
+    }
+    stream
+}
+
+fn findings(configuration: &Configuration) -> String {
+    let mut text = String::new();
+    for finding in &configuration.findings {
+        let label = if finding.problem.severity == Severity::Error {
+            "error: "
+        } else {
+            ""
+        };
+        let _infallible = writeln!(text, "{label}{finding}");
+    }
+    text
+}
+
+/// What is asked for, once it is known to make sense.
+struct Asked {
+    files: Vec<PathBuf>,
+    settings: Settings,
+    region: String,
+    plurals: Plurals,
+    command: String,
+}
+
+impl Asked {
+    fn of(arguments: &Arguments, environment: &BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let variable = |name: &str| {
+            let value = environment.get(name).map(|value| value.trim().to_owned());
+            value.filter(|value| !value.is_empty())
+        };
+        // No profile is asked: what is rendered depends on the command alone, and on what its header repeats.
+        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        let mut variables = environment.clone();
+        let given = [
+            ("OUTRIGGER_NAMESPACE", &arguments.namespace),
+            ("OUTRIGGER_WINDOW", &arguments.window),
+        ];
+        for (name, value) in given {
+            variables.extend(value.clone().map(|value| (name.to_owned(), value)));
+        }
+        let settings = arguments
+            .access
+            .settings(None, &variables, region.clone())?;
+        let named = arguments.access.region.clone().or(region);
+        let first = settings.clusters.first();
+        let region = named.or_else(|| first.map(|cluster| cluster.region.clone()));
+        let region = region.unwrap_or_default();
+        if !is_region(&region) {
+            let message = format!("--region: found `{region}`, allowed: a region");
+            return Err(hinted(message, "such as --region eu-west-1"));
+        }
+        if let Some(account) = arguments
+            .account
+            .as_ref()
+            .filter(|account| !is_account(account))
+        {
+            let message =
+                format!("--account: found `{account}`, allowed: the 12 digits of an account");
+            return Err(hinted(message, "such as --account 123456789012"));
+        }
+        let files = match &settings.source {
+            // A right on all namespaces names no workload.
+            Source::Clusters(namespaces) if namespaces.is_empty() => {
+                let hint = "name the namespaces, as in OUTRIGGER_CONFIG=cluster:NAMESPACE,…, or apply infra/kubernetes/components/cluster-mode-all-namespaces";
+                let message = "the function is to read ScaledObjects of every namespace, and what is rendered is for known ones";
+                return Err(hinted(message, hint));
+            }
+            Source::Clusters(_) if arguments.files.is_empty() => {
+                let hint = "kubectl get scaledobjects,triggerauthentications -A -o yaml | outrigger render -f -";
+                return Err(hinted(
+                    "the ScaledObjects are in the cluster, and nothing is rendered without them",
+                    hint,
+                ));
+            }
+            Source::File(path) if arguments.files.is_empty() => vec![path.clone()],
+            Source::File(_) | Source::Clusters(_) => arguments.files.clone(),
+        };
+        let resources: anyhow::Result<Plurals> =
+            arguments.resource.iter().map(|text| plural(text)).collect();
+        Ok(Self {
+            command: command(arguments, &files, &settings, &region, environment),
+            files,
+            settings,
+            region,
+            plurals: resources?,
+        })
+    }
+
+    fn configuration(&self) -> anyhow::Result<Configuration> {
+        let mut files = Vec::new();
+        for path in &self.files {
+            files.push((path.to_string_lossy(), read_input(path)?));
+        }
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (name.as_ref(), bytes.as_slice()))
+            .collect();
+        let clusters = self.settings.clusters.iter();
+        let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
+        let configuration = read_files(&files, &self.settings.namespace, &clusters);
+        Ok(configuration.with_default_mode(self.settings.mode))
+    }
+
+    fn render(
+        &self,
+        configuration: &Configuration,
+        arguments: &Arguments,
+    ) -> Result<Rendered, Failure> {
+        let package = match &arguments.output_dir {
+            Some(folder) => seen_from(&arguments.package, folder)?,
+            None => arguments.package.clone(),
+        };
+        let request = Request {
+            targets: &configuration.targets,
+            settings: &self.settings,
+            region: &self.region,
+            account: arguments.account.as_deref(),
+            plurals: &self.plurals,
+            package: &package.to_string_lossy(),
+            command: &self.command,
+        };
+        render(&request).map_err(|errors| {
+            let is_internal = errors.iter().any(RenderError::is_internal);
+            let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            let message = format!("nothing is rendered: {}", messages.join("\n  "));
+            let is_unclear = |error: &RenderError| matches!(error, RenderError::WhichAccount(_));
+            let error = if errors.iter().any(is_unclear) {
+                hinted(message, "such as --account 123456789012")
+            } else {
+                anyhow::Error::msg(message)
+            };
+            if is_internal {
+                Failure::Internal(error)
+            } else {
+                Failure::User(error)
+            }
+        })
+    }
+}
+
+/// `KIND.GROUP=RESOURCE`, or `KIND=RESOURCE` of the core group.
+fn plural(text: &str) -> anyhow::Result<((String, String), String)> {
+    let wrong = || {
+        let message = format!("--resource: found `{text}`, allowed: KIND.GROUP=RESOURCE");
+        hinted(message, "such as --resource Ox.example.com=oxen")
+    };
+    let (kind, resource) = text.split_once('=').ok_or_else(wrong)?;
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let version = if group.is_empty() {
+        "v1".to_owned()
+    } else {
+        format!("{group}/v1")
+    };
+    WorkloadKind::parse(&version, kind).map_err(|_| wrong())?;
+    let is_resource = crate::fields::is_dns_label(resource);
+    if !is_resource {
+        return Err(wrong());
+    }
+    let key = (group.to_owned(), kind.to_owned());
+    Ok((key, resource.to_owned()))
+}
+
+/// The path to a file from a folder, both given from here.
+fn seen_from(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = |path: &Path| {
+        let path = std::path::absolute(path).map_err(|error| {
+            let message = format!("could not tell where `{}` is: {error}", path.display());
+            hinted(message, "run it in a folder that exists")
+        })?;
+        Ok::<_, anyhow::Error>(lexical(&path))
+    };
+    let (file, folder) = (absolute(file)?, absolute(folder)?);
+    let shared = file
+        .components()
+        .zip(folder.components())
+        .take_while(|(one, other)| one == other)
+        .count();
+    let up = folder
+        .components()
+        .skip(shared)
+        .map(|_| Component::ParentDir);
+    Ok(up.chain(file.components().skip(shared)).collect())
+}
+
+/// Without `..`, by name alone: what a link points to is not asked.
+fn lexical(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The command that renders the same again, whatever the environment.
+fn command(
+    arguments: &Arguments,
+    files: &[PathBuf],
+    settings: &Settings,
+    region: &str,
+    environment: &BTreeMap<String, String>,
+) -> String {
+    let mut words = Vec::new();
+    let mut variables = vec!["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"];
+    match settings.source {
+        Source::File(_) => {}
+        Source::Clusters(_) => variables.extend(["OUTRIGGER_CONFIG", "OUTRIGGER_ROLES"]),
+    }
+    for name in variables {
+        let value = environment.get(name).map(|value| value.trim());
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            words.push(format!("{name}={}", word(value)));
+        }
+    }
+    if settings
+        .clusters
+        .iter()
+        .any(|cluster| cluster.address.is_some())
+    {
+        for name in ["OUTRIGGER_CLUSTER_ENDPOINT", "OUTRIGGER_CLUSTER_CA"] {
+            words.push(format!("{name}=…"));
+        }
+    }
+    words.push("outrigger render".to_owned());
+    let mut option = |name: &str, value: &str| words.push(format!("{name} {}", word(value)));
+    for file in files {
+        option("-f", &file.to_string_lossy());
+    }
+    for cluster in &settings.clusters {
+        option("--cluster", &crate::render::named(cluster));
+    }
+    option("--region", region);
+    if let Some(account) = &arguments.account {
+        option("--account", account);
+    }
+    if settings.namespace != "default" {
+        option("--namespace", &settings.namespace);
+    }
+    if settings.window_seconds.get() != 60 {
+        option("--window", &settings.window_seconds.to_string());
+    }
+    for resource in &arguments.resource {
+        option("--resource", resource);
+    }
+    if arguments.package != Path::new(PACKAGE) {
+        option("--package", &arguments.package.to_string_lossy());
+    }
+    words.join(" ")
+}
+
+/// A word of a shell, on one line.
+fn word(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,@+".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let text: String = text
+        .chars()
+        .map(|char| if char.is_control() { '?' } else { char })
+        .collect();
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,967 @@
+//! Whole files for a handful of typical inputs, and what must hold for all.
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::document::parse_yaml;
+use crate::manifest::{Configuration, Context, read};
+
+const WORKER: &str = r#"
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: worker, namespace: default}
+spec:
+  scaleTargetRef: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: worker}
+  minReplicaCount: 2
+  maxReplicaCount: 16
+  triggers:
+  - type: aws-sqs-queue
+    metadata:
+      queueURL: https://sqs.ap-northeast-1.amazonaws.com/123456789012/orders
+      queueLength: "10"
+      awsRegion: ap-northeast-1
+      identityOwner: operator
+"#;
+
+/// What is rendered with these variables beside `OUTRIGGER_CLUSTERS=prod` in `ap-northeast-1`.
+struct Case {
+    yaml: String,
+    variables: Vec<(&'static str, &'static str)>,
+    account: Option<&'static str>,
+    plurals: Plurals,
+}
+
+fn case(yaml: impl Into<String>) -> Case {
+    Case {
+        yaml: yaml.into(),
+        variables: Vec::new(),
+        account: None,
+        plurals: Plurals::new(),
+    }
+}
+
+impl Case {
+    fn with(mut self, variable: &'static str, value: &'static str) -> Self {
+        self.variables.push((variable, value));
+        self
+    }
+
+    fn clusters(self, clusters: &'static str) -> Self {
+        self.with("OUTRIGGER_CLUSTERS", clusters)
+    }
+
+    fn settings(&self) -> Settings {
+        let own = [
+            ("OUTRIGGER_CLUSTERS", "prod"),
+            ("AWS_REGION", "ap-northeast-1"),
+        ];
+        let variables = own.iter().chain(&self.variables);
+        let environment = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::from_environment(&environment.collect()).unwrap()
+    }
+
+    fn configuration(&self, settings: &Settings) -> Configuration {
+        let clusters = settings.clusters.iter();
+        let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
+        let context = Context {
+            file: "test.yaml",
+            namespace: &settings.namespace,
+            clusters: &clusters,
+        };
+        let configuration = read(self.yaml.as_bytes(), context).with_default_mode(settings.mode);
+        assert_eq!(configuration.errors().count(), 0, "{configuration:#?}");
+        configuration
+    }
+
+    fn request<'a>(&'a self, settings: &'a Settings, targets: &'a [Target]) -> Request<'a> {
+        Request {
+            targets,
+            settings,
+            region: "ap-northeast-1",
+            account: self.account,
+            plurals: &self.plurals,
+            package: "../package.zip",
+            command: "outrigger render",
+        }
+    }
+
+    fn render_targets(
+        &self,
+        settings: &Settings,
+        targets: &[Target],
+    ) -> Result<Rendered, Vec<RenderError>> {
+        render(&self.request(settings, targets))
+    }
+
+    fn result(&self) -> Result<Rendered, Vec<RenderError>> {
+        let settings = self.settings();
+        let configuration = self.configuration(&settings);
+        self.render_targets(&settings, &configuration.targets)
+    }
+
+    #[track_caller]
+    fn rendered(&self) -> Rendered {
+        self.result().unwrap()
+    }
+
+    #[track_caller]
+    fn errors(&self) -> Vec<String> {
+        let errors = self.result().unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// A file without its header, as JSON. `!Ref X` is the text `X` then.
+#[track_caller]
+fn json_of(rendered: &Rendered, path: &str) -> Json {
+    let text = rendered.files.get(path);
+    let text = text.unwrap_or_else(|| panic!("no {path} in {:?}", rendered.files.keys()));
+    json(text)
+}
+
+fn json(text: &str) -> Json {
+    let documents = parse_yaml(text.as_bytes());
+    documents[0].root.as_ref().unwrap().to_json()
+}
+
+/// What the function's own role may do because of its targets: statement by statement, as `Action Resource`.
+#[track_caller]
+fn rights(rendered: &Rendered) -> Vec<String> {
+    let of = |path: &str| {
+        let template = json_of(rendered, path);
+        let policy = &template["Resources"]["Role"]["Properties"]["Policies"][0];
+        statements_of(policy)
+    };
+    let (template, access) = (of("template.yaml"), of("access.yaml"));
+    assert_eq!(template, access);
+    access
+}
+
+/// Those with a list of resources: the shipped ones, about log and failure queue, have one each.
+fn statements_of(policy: &Json) -> Vec<String> {
+    let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+    let mut rights = Vec::new();
+    for statement in statements {
+        for resource in statement["Resource"].as_array().into_iter().flatten() {
+            let action = statement["Action"].as_str().unwrap();
+            rights.push(format!("{action} {}", resource.as_str().unwrap()));
+        }
+    }
+    rights
+}
+
+/// Queue and threshold of each alarm for a queue.
+#[track_caller]
+fn alarms(rendered: &Rendered) -> Vec<(String, u64)> {
+    let of = |path: &str| {
+        let template = json_of(rendered, path);
+        let resources = template["Resources"].as_object().unwrap().clone();
+        let queues = resources.into_iter().filter(|(name, resource)| {
+            name.starts_with("QueueAlarm") && resource["Type"] == "AWS::CloudWatch::Alarm"
+        });
+        queues
+            .map(|(name, resource)| {
+                let permission = format!("{name}Permission");
+                let source = &template["Resources"][&permission]["Properties"]["SourceArn"];
+                assert_eq!(*source, format!("{name}.Arn"), "{permission}");
+                let properties = &resource["Properties"];
+                let queue = properties["Dimensions"][0]["Value"].as_str().unwrap();
+                (queue.to_owned(), properties["Threshold"].as_u64().unwrap())
+            })
+            .collect::<Vec<_>>()
+    };
+    let (template, wiring) = (of("template.yaml"), of("wiring.yaml"));
+    assert_eq!(template, wiring);
+    wiring
+}
+
+const KUBERNETES: &str = "\
+# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.
+#   outrigger render
+# The whole of what Outrigger may do in a namespace. Nothing here can change a pod template.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: outrigger
+  namespace: default
+rules:
+# Read the replica count and the state of the update.
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  resourceNames: [worker]
+  verbs: [get]
+# Write the replica count, and nothing else.
+- apiGroups: [argoproj.io]
+  resources: [rollouts/scale]
+  resourceNames: [worker]
+  verbs: [patch]
+# Remember what a decision needs";
+
+#[test]
+fn the_manifest_of_the_readme() {
+    let rendered = case(WORKER).rendered();
+    let files: Vec<&str> = rendered.files.keys().map(String::as_str).collect();
+    assert_eq!(
+        files,
+        [
+            "access.yaml",
+            "kubernetes/prod/default.yaml",
+            "template.yaml",
+            "wiring.yaml"
+        ]
+    );
+    assert_eq!(
+        rights(&rendered),
+        [
+            "eks:DescribeCluster arn:aws:eks:ap-northeast-1:123456789012:cluster/prod",
+            "sqs:GetQueueAttributes arn:aws:sqs:ap-northeast-1:123456789012:orders",
+        ]
+    );
+    assert_eq!(alarms(&rendered), [("orders".to_owned(), 23)]);
+    let wiring = json_of(&rendered, "wiring.yaml");
+    assert_eq!(
+        wiring["Resources"]["QueueAlarmOrders"]["Properties"]["AlarmDescription"],
+        "Wakes Outrigger for the queue orders from 23 messages on: the 2 replicas that default/worker always has are not enough there"
+    );
+    let kubernetes = &rendered.files["kubernetes/prod/default.yaml"];
+    assert!(kubernetes.starts_with(KUBERNETES), "{kubernetes}");
+    // All else of the Role, the RoleBinding and the ConfigMap is as shipped, but for the namespace.
+    let shipped = |name: &str| {
+        let path = format!("{}/infra/kubernetes/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let rest = shipped("role.yaml");
+    let (_, rest) = rest.split_once("# render: end\n").unwrap();
+    let (binding, map) = (shipped("rolebinding.yaml"), shipped("configmap.yaml"));
+    let namespaced = "  name: outrigger\n  namespace: default\n";
+    let shipped = [&binding, &map].map(|text| text.replacen("  name: outrigger\n", namespaced, 1));
+    let end = [rest, &shipped[0], &shipped[1]].join("---\n");
+    assert!(kubernetes.ends_with(&end), "{kubernetes}");
+}
+
+/// What is rendered differs from what ships in the marked blocks alone.
+#[test]
+fn everything_else_is_as_shipped() {
+    let rendered = case(WORKER).rendered();
+    for (path, shipped) in [
+        ("template.yaml", include_str!("../../infra/template.yaml")),
+        ("access.yaml", include_str!("../../infra/access.yaml")),
+        ("wiring.yaml", include_str!("../../infra/wiring.yaml")),
+    ] {
+        let text = &rendered.files[path];
+        // The blocks around a line, and whether each is replaced.
+        let mut blocks: Vec<bool> = Vec::new();
+        let mut kept = text.lines();
+        for line in shipped.lines() {
+            match line.trim_start() {
+                "# render: end" => {
+                    blocks.pop();
+                }
+                "# render: wake" | "# render: access entry" => blocks.push(false),
+                mark if mark.starts_with("# render: ") => blocks.push(true),
+                _ if blocks.contains(&true) || line.is_empty() => {}
+                _ => assert!(
+                    kept.any(|found| found == line),
+                    "{path}: no {line:?} in its place"
+                ),
+            }
+        }
+        assert!(!text.contains("# render:"), "{path}");
+        for gone in [
+            "QueueArns",
+            "QueueDepth",
+            "!Ref QueueName",
+            "ClusterName}",
+            "HasQueueAlarm",
+        ] {
+            assert!(!text.contains(gone), "{path}: {gone}");
+        }
+    }
+    let template = json_of(&rendered, "template.yaml");
+    let function = &template["Resources"]["Function"]["Properties"];
+    assert_eq!(function["CodeUri"], "../package.zip");
+    assert_eq!(
+        function["Environment"]["Variables"]["OUTRIGGER_CLUSTERS"],
+        "prod"
+    );
+}
+
+#[test]
+fn settings_become_defaults() {
+    let rendered = case(WORKER)
+        .with("OUTRIGGER_WINDOW", "420")
+        .with("OUTRIGGER_MODE", "shadow")
+        .with("OUTRIGGER_METRICS", "off")
+        .with("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1")
+        .with("OUTRIGGER_CLUSTER_CA", "Q0E=")
+        .rendered();
+    let template = json_of(&rendered, "template.yaml");
+    let default = |name: &str| &template["Parameters"][name]["Default"];
+    assert_eq!(*default("Window"), 420);
+    assert!(template["Mappings"]["Windows"]["420"]["Timeout"] == 435);
+    assert_eq!(
+        (default("Mode"), default("Metrics")),
+        (&json!("shadow"), &json!("off"))
+    );
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(variables["OUTRIGGER_CLUSTER_ENDPOINT"], "https://10.0.0.1");
+    assert_eq!(variables["OUTRIGGER_CLUSTER_CA"], "Q0E=");
+    // With its address nobody asks where the cluster is; in shadow mode nobody writes a count.
+    assert_eq!(
+        rights(&rendered),
+        ["sqs:GetQueueAttributes arn:aws:sqs:ap-northeast-1:123456789012:orders"]
+    );
+    let kubernetes = &rendered.files["kubernetes/prod/default.yaml"];
+    assert!(kubernetes.contains("resources: [rollouts]") && !kubernetes.contains("rollouts/scale"));
+}
+
+#[test]
+fn every_window_is_one_of_the_templates() {
+    for window in [
+        "60", "120", "180", "240", "300", "360", "420", "480", "540", "600",
+    ] {
+        let rendered = case(WORKER).with("OUTRIGGER_WINDOW", window).rendered();
+        for path in ["template.yaml", "wiring.yaml"] {
+            let template = json_of(&rendered, path);
+            let parameter = &template["Parameters"]["Window"];
+            let allowed = parameter["AllowedValues"].as_array().unwrap();
+            assert!(allowed.contains(&parameter["Default"]), "{path} {window}");
+            assert!(
+                !template["Mappings"]["Windows"][window].is_null(),
+                "{path} {window}"
+            );
+        }
+    }
+}
+
+fn scaled_object(name: &str, target: &str, bounds: &str, triggers: &str) -> String {
+    format!(
+        "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec:\n  scaleTargetRef: {target}\n  {bounds}\n  triggers:\n{triggers}"
+    )
+}
+
+fn queue(url: &str, more: &str) -> String {
+    format!(
+        "  - type: aws-sqs-queue\n    metadata: {{queueURL: '{url}', awsRegion: ap-northeast-1, identityOwner: operator{more}}}\n"
+    )
+}
+
+const CRON: &str = "  - type: cron\n    metadata: {timezone: UTC, start: 0 8 * * *, end: 0 9 * * *, desiredReplicas: '3'}\n";
+
+#[test]
+fn without_a_queue_there_is_no_alarm() {
+    let rendered = case(scaled_object("c", "{name: c}", "maxReplicaCount: 3", CRON)).rendered();
+    assert_eq!(alarms(&rendered), []);
+    assert_eq!(
+        rights(&rendered),
+        ["eks:DescribeCluster arn:aws:eks:ap-northeast-1:${AWS::AccountId}:cluster/prod"]
+    );
+    for path in ["template.yaml", "wiring.yaml"] {
+        let text = &rendered.files[path];
+        for gone in ["WakeThrough:", "WakesDirectly", "WakeTopic", "WakeRule"] {
+            assert!(!text.contains(gone), "{path}: {gone}");
+        }
+    }
+}
+
+#[test]
+fn one_alarm_a_queue_at_its_lowest_depth() {
+    let url = "https://sqs.ap-northeast-1.amazonaws.com/123456789012/orders";
+    let yaml = [
+        scaled_object(
+            "a",
+            "{name: a}",
+            "minReplicaCount: 5",
+            &queue(url, ", queueLength: '100'"),
+        ),
+        scaled_object(
+            "b",
+            "{name: b}",
+            "minReplicaCount: 3",
+            &queue("orders", ", queueLength: '7'"),
+        ),
+        scaled_object(
+            "c",
+            "{name: c}",
+            "minReplicaCount: 1",
+            &queue("mails.fifo", ""),
+        ),
+    ];
+    let rendered = case(yaml.concat()).rendered();
+    // 3 replicas of 7 and the tolerance of a tenth are 23.1; one of 5 is 5.5.
+    let expected = [("mails.fifo".to_owned(), 6), ("orders".to_owned(), 24)];
+    assert_eq!(alarms(&rendered), expected);
+    assert_eq!(
+        rights(&rendered),
+        [
+            "eks:DescribeCluster arn:aws:eks:ap-northeast-1:123456789012:cluster/prod",
+            "sqs:GetQueueAttributes arn:aws:sqs:ap-northeast-1:123456789012:mails.fifo",
+            "sqs:GetQueueAttributes arn:aws:sqs:ap-northeast-1:123456789012:orders",
+            "sqs:GetQueueUrl arn:aws:sqs:ap-northeast-1:123456789012:mails.fifo",
+            "sqs:GetQueueUrl arn:aws:sqs:ap-northeast-1:123456789012:orders",
+        ]
+    );
+}
+
+#[test]
+fn what_may_rest_is_woken_where_it_becomes_active() {
+    for (bounds, more, expected) in [
+        ("minReplicaCount: 0", "", 1),
+        ("minReplicaCount: 0", ", activationQueueLength: '4'", 5),
+        (
+            "{minReplicaCount: 4, idleReplicaCount: 1}",
+            ", activationQueueLength: '2'",
+            3,
+        ),
+        ("minReplicaCount: 1", ", activationQueueLength: '50'", 6),
+    ] {
+        let bounds = bounds.trim_matches(['{', '}']).replace(", ", "\n  ");
+        let yaml = scaled_object("a", "{name: a}", &bounds, &queue("orders", more));
+        let expected = [("orders".to_owned(), expected)];
+        assert_eq!(alarms(&case(yaml).rendered()), expected, "{bounds} {more}");
+    }
+}
+
+#[test]
+fn many_queues_share_a_permission() {
+    let objects = |count: usize| -> String {
+        let objects = (0..count).map(|number| {
+            let queue = queue(&format!("q{number}"), "");
+            scaled_object(
+                &format!("s{number}"),
+                &format!("{{name: w{number}}}"),
+                "minReplicaCount: 1",
+                &queue,
+            )
+        });
+        objects.collect()
+    };
+    assert_eq!(alarms(&case(objects(40)).rendered()).len(), 40);
+    let rendered = case(objects(41)).rendered();
+    let wiring = json_of(&rendered, "wiring.yaml");
+    let resources = wiring["Resources"].as_object().unwrap();
+    let of_alarms = resources
+        .iter()
+        .filter(|(name, _)| name.starts_with("QueueAlarm"));
+    let permissions: Vec<&Json> = of_alarms
+        .filter(|(_, resource)| resource["Type"] == "AWS::Lambda::Permission")
+        .map(|(_, resource)| &resource["Properties"]["SourceArn"])
+        .collect();
+    let pattern = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${AWS::StackName}-QueueAlarm*";
+    assert_eq!(permissions, [pattern]);
+    let errors = case(objects(200)).errors();
+    assert!(
+        errors[0].contains("200 queues") && errors[0].contains("10,240"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn partitions_follow_the_region() {
+    let yaml = WORKER
+        .replace("ap-northeast-1", "cn-north-1")
+        .replace("amazonaws.com/", "amazonaws.com.cn/");
+    let rendered = case(yaml)
+        .clusters("arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod")
+        .rendered();
+    assert_eq!(
+        rights(&rendered),
+        [
+            "eks:DescribeCluster arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod",
+            "sqs:GetQueueAttributes arn:aws-cn:sqs:cn-north-1:123456789012:orders",
+        ]
+    );
+}
+
+#[test]
+fn kinds_have_the_rights_that_they_need() {
+    let queue = queue("orders", "");
+    let kind = |version: &str, kind: &str, name: &str| {
+        format!("{{apiVersion: {version}, kind: {kind}, name: {name}}}")
+    };
+    let yaml = [
+        scaled_object("a", "{name: off}", "minReplicaCount: 1", &queue),
+        scaled_object("b", "{name: '123'}", "minReplicaCount: 1", &queue).replace(
+            "namespace: shop",
+            "namespace: shop, annotations: {outrigger.dev/mode: shadow}",
+        ),
+        scaled_object(
+            "c",
+            &kind("v1", "ReplicationController", "rc"),
+            "minReplicaCount: 1",
+            &queue,
+        ),
+        scaled_object(
+            "d",
+            &kind("example.com/v1", "Proxy", "p"),
+            "minReplicaCount: 1",
+            &queue,
+        ),
+        scaled_object(
+            "e",
+            &kind("example.com/v1", "Ox", "o"),
+            "minReplicaCount: 1",
+            &queue,
+        ),
+        scaled_object(
+            "f",
+            &kind("example.com/v1", "Ox", "ox"),
+            "minReplicaCount: 1",
+            &queue,
+        ),
+    ];
+    let mut oxen = case(yaml.concat());
+    let ox = ("example.com".to_owned(), "Ox".to_owned());
+    oxen.plurals = Plurals::from([(ox, "oxen".to_owned())]);
+    let rendered = oxen.rendered();
+    let role = json_of(&rendered, "kubernetes/prod/shop.yaml");
+    let rules = role["rules"].as_array().unwrap().iter().map(|rule| {
+        let names = &rule["resourceNames"];
+        format!(
+            "{} {} {names} {}",
+            rule["apiGroups"][0], rule["resources"][0], rule["verbs"]
+        )
+    });
+    let rules: Vec<String> = rules
+        .take_while(|rule| !rule.contains("configmaps"))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            r#""" "replicationcontrollers/scale" ["rc"] ["get","patch"]"#,
+            r#""apps" "deployments/scale" ["123","off"] ["get"]"#,
+            r#""apps" "deployments/scale" ["off"] ["patch"]"#,
+            r#""example.com" "oxen/scale" ["o","ox"] ["get","patch"]"#,
+            r#""example.com" "proxies/scale" ["p"] ["get","patch"]"#,
+        ]
+    );
+    let guesses = rendered
+        .notes
+        .iter()
+        .filter(|note| note.contains("kubectl api-resources"));
+    let guesses: Vec<&String> = guesses.collect();
+    assert_eq!(guesses.len(), 1, "{guesses:?}");
+    assert!(guesses[0].contains("Proxy.example.com is taken to be `proxies`"));
+}
+
+const AUTHENTICATION: &str = "---
+apiVersion: keda.sh/v1alpha1
+kind: TriggerAuthentication
+metadata: {name: team-b, namespace: shop}
+spec:
+  podIdentity: {provider: aws, roleArn: 'arn:aws:iam::222222222222:role/queues/reader', externalID: \"it's:us\"}
+";
+
+const ACCOUNT: &str = r#"# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.
+#   outrigger render
+# For account 222222222222, region eu-west-1, after the stack with the function's role, whose output RoleArn is the parameter FunctionRoleArn here.
+AWSTemplateFormatVersion: '2010-09-09'
+Description: Beside the stack of the Outrigger function, for another account or region - a role that the function takes there, for queues and for an EKS cluster
+
+Parameters:
+  FunctionRoleArn:
+    Type: String
+    AllowedPattern: ^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$
+    Description: The output RoleArn of the stack of the function. The role must exist already, or IAM refuses the trust. When it is made anew, under whatever name, update this stack.
+  CreateAccessEntry:
+    Type: String
+    Default: 'true'
+    AllowedValues: ['true', 'false']
+    Description: false where somebody else makes the access entry of the role, with the Kubernetes group outrigger.
+
+Conditions:
+  MakesAccessEntry: !Equals [!Ref CreateAccessEntry, 'true']
+
+Resources:
+  RoleScalerXdcf625d9:
+    Type: AWS::IAM::Role
+    Metadata:
+      checkov:
+        skip:
+        - id: CKV_AWS_60
+          comment: One role of one account may take it, and with an external id only by that.
+    Properties:
+      RoleName: Scaler
+      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      AssumeRolePolicyDocument:
+        Version: '2012-10-17'
+        Statement:
+        - Effect: Allow
+          Principal: {AWS: !Ref FunctionRoleArn}
+          Action: sts:AssumeRole
+      Policies:
+      - PolicyName: outrigger
+        PolicyDocument:
+          Version: '2012-10-17'
+          Statement:
+          # Endpoint and CA of the clusters with workloads to scale.
+          - Sid: DescribeClusters
+            Effect: Allow
+            Action: eks:DescribeCluster
+            Resource:
+            - "arn:aws:eks:eu-west-1:222222222222:cluster/west"
+
+  RoleReader:
+    Type: AWS::IAM::Role
+    Metadata:
+      checkov:
+        skip:
+        - id: CKV_AWS_60
+          comment: One role of one account may take it, and with an external id only by that.
+    Properties:
+      RoleName: reader
+      Path: "/queues/"
+      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      AssumeRolePolicyDocument:
+        Version: '2012-10-17'
+        Statement:
+        - Effect: Allow
+          Principal: {AWS: !Ref FunctionRoleArn}
+          Action: sts:AssumeRole
+          Condition: {StringEquals: {'sts:ExternalId': ["it's:us"]}}
+      Policies:
+      - PolicyName: outrigger
+        PolicyDocument:
+          Version: '2012-10-17'
+          Statement:
+          # The depths of the queues. No right to receive a message.
+          - Sid: ReadQueues
+            Effect: Allow
+            Action: sqs:GetQueueAttributes
+            Resource:
+            - "arn:aws:sqs:ap-northeast-1:222222222222:orders"
+            - "arn:aws:sqs:ap-northeast-1:222222222222:parcels"
+          # The URLs of the queues that the triggers name without one.
+          - Sid: FindQueues
+            Effect: Allow
+            Action: sqs:GetQueueUrl
+            Resource:
+            - "arn:aws:sqs:ap-northeast-1:222222222222:parcels"
+
+  # What the role may do in the cluster is said by the Role and RoleBinding in infra/kubernetes, for this group.
+  # An entry belongs to one role for good: when the role is made anew, under whatever name, so must be the entry.
+  AccessEntryWest:
+    Type: AWS::EKS::AccessEntry
+    Condition: MakesAccessEntry
+    Properties:
+      ClusterName: west
+      PrincipalArn: !GetAtt RoleScalerXdcf625d9.Arn
+      Type: STANDARD
+      KubernetesGroups: [outrigger]
+"#;
+
+#[test]
+fn another_account_is_a_stack_of_its_own() {
+    let with_role = |url: &str| {
+        let queue = queue(url, "");
+        format!("{queue}    authenticationRef: {{name: team-b}}\n")
+    };
+    let yaml = [
+        AUTHENTICATION.to_owned(),
+        scaled_object(
+            "a",
+            "{name: a}",
+            "minReplicaCount: 1",
+            &with_role("https://sqs.ap-northeast-1.amazonaws.com/222222222222/orders"),
+        ),
+        scaled_object(
+            "b",
+            "{name: b}",
+            "minReplicaCount: 1",
+            &with_role("parcels"),
+        ),
+    ];
+    let clusters = "arn:aws:eks:eu-west-1:222222222222:cluster/west=arn:aws:iam::222222222222:role/Scaler,arn:aws:eks:ap-northeast-1:111111111111:cluster/own";
+    let rendered = case(yaml.concat()).clusters(clusters).rendered();
+    assert_eq!(rendered.files["account-222222222222.yaml"], ACCOUNT);
+    assert_eq!(
+        rights(&rendered),
+        [
+            "sts:AssumeRole arn:aws:iam::222222222222:role/Scaler",
+            "sts:AssumeRole arn:aws:iam::222222222222:role/queues/reader",
+        ]
+    );
+    // Nothing of the function's account tells the external id, and no role of another account enters a cluster here.
+    for path in ["template.yaml", "access.yaml", "wiring.yaml"] {
+        let text = &rendered.files[path];
+        assert!(
+            !text.contains("it's") && !text.contains("AccessEntry"),
+            "{path}"
+        );
+    }
+    assert!(rendered.notes.iter().all(|note| !note.contains("it's")));
+    assert_eq!(alarms(&rendered), []);
+    let without: Vec<&String> = rendered
+        .notes
+        .iter()
+        .filter(|note| note.starts_with("no alarm"))
+        .collect();
+    assert_eq!(without.len(), 2, "{without:?}");
+    assert!(without[0].contains("orders of account 222222222222"));
+}
+
+#[test]
+fn an_external_id_that_does_not_always_come_is_not_asked_for() {
+    let own = "arn:aws:iam::222222222222:role/queues/reader";
+    let yaml = [
+        AUTHENTICATION.to_owned(),
+        scaled_object(
+            "a",
+            "{name: a}",
+            "minReplicaCount: 1",
+            &format!(
+                "{}    authenticationRef: {{name: team-b}}\n",
+                queue("parcels", "")
+            ),
+        ),
+    ];
+    let cluster = "arn:aws:eks:ap-northeast-1:222222222222:cluster/west=arn:aws:iam::222222222222:role/queues/reader";
+    let rendered = case(yaml.concat()).clusters(cluster).rendered();
+    assert!(!rendered.files["account-222222222222.yaml"].contains("ExternalId"));
+    let noted = |note: &&String| note.contains(own) && note.contains("external id");
+    assert_eq!(
+        rendered.notes.iter().filter(noted).count(),
+        1,
+        "{:?}",
+        rendered.notes
+    );
+}
+
+#[test]
+fn clusters_of_other_regions_have_a_stack_there() {
+    let cron = |name: &str, cluster: &str| {
+        let object = scaled_object(
+            name,
+            &format!("{{name: {name}}}"),
+            "maxReplicaCount: 3",
+            CRON,
+        );
+        object.replace(
+            "namespace: shop",
+            &format!("namespace: shop, annotations: {{outrigger.dev/cluster: {cluster}}}"),
+        )
+    };
+    let yaml = [
+        cron("a", "here"),
+        cron("b", "there"),
+        cron("c", "far"),
+        cron("d", "near"),
+    ]
+    .concat();
+    let clusters = "arn:aws:eks:ap-northeast-1:111111111111:cluster/here,\
+                    arn:aws:eks:us-east-1:111111111111:cluster/there,\
+                    arn:aws:eks:us-east-1:222222222222:cluster/far=arn:aws:iam::222222222222:role/scaler,\
+                    arn:aws:eks:ap-northeast-1:222222222222:cluster/near=arn:aws:iam::222222222222:role/scaler,\
+                    unused";
+    let rendered = case(yaml).clusters(clusters).rendered();
+    let entry = |path: &str, name: &str| {
+        let template = json_of(&rendered, path);
+        let properties = &template["Resources"][name]["Properties"];
+        (
+            properties["ClusterName"].clone(),
+            properties["PrincipalArn"].clone(),
+        )
+    };
+    let pair = |cluster: &str, principal: &str| (json!(cluster), json!(principal));
+    assert_eq!(
+        entry("access.yaml", "AccessEntryHere"),
+        pair("here", "Role.Arn")
+    );
+    assert_eq!(
+        entry("account-111111111111-us-east-1.yaml", "AccessEntryThere"),
+        pair("there", "FunctionRoleArn")
+    );
+    assert_eq!(
+        entry("account-222222222222.yaml", "AccessEntryNear"),
+        pair("near", "RoleScaler.Arn")
+    );
+    let role = "arn:aws:iam::222222222222:role/scaler";
+    assert_eq!(
+        entry("account-222222222222-us-east-1.yaml", "AccessEntryFar"),
+        pair("far", role)
+    );
+    let far = json_of(&rendered, "account-222222222222-us-east-1.yaml");
+    assert!(far["Parameters"]["FunctionRoleArn"].is_null());
+    assert_eq!(far["Resources"].as_object().unwrap().len(), 1);
+    let template = json_of(&rendered, "template.yaml");
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(variables["OUTRIGGER_CLUSTERS"], clusters);
+    assert!(
+        rendered
+            .notes
+            .iter()
+            .any(|note| note.contains("cluster unused"))
+    );
+    assert_eq!(
+        rights(&rendered),
+        [
+            "eks:DescribeCluster arn:aws:eks:ap-northeast-1:111111111111:cluster/here",
+            "eks:DescribeCluster arn:aws:eks:us-east-1:111111111111:cluster/there",
+            "sts:AssumeRole arn:aws:iam::222222222222:role/scaler",
+        ]
+    );
+}
+
+#[test]
+fn objects_in_the_cluster_need_their_own_rights() {
+    let rendered = case(WORKER)
+        .with("OUTRIGGER_CONFIG", "cluster:default,shop")
+        .with("OUTRIGGER_ROLES", "arn:aws:iam::222222222222:role/reader")
+        .rendered();
+    let template = json_of(&rendered, "template.yaml");
+    assert_eq!(
+        template["Parameters"]["Config"]["Default"],
+        "cluster:default,shop"
+    );
+    assert_eq!(
+        template["Parameters"]["Roles"]["Default"],
+        "arn:aws:iam::222222222222:role/reader"
+    );
+    // Also where there is no object yet.
+    for namespace in ["default", "shop"] {
+        let text = &rendered.files[&format!("kubernetes/prod/{namespace}.yaml")];
+        let documents = parse_yaml(text.as_bytes());
+        let kinds: Vec<Json> = documents
+            .iter()
+            .map(|document| document.root.as_ref().unwrap().to_json())
+            .map(|object| {
+                assert_eq!(object["metadata"]["namespace"], namespace);
+                json!([object["kind"], object["metadata"]["name"]])
+            })
+            .collect();
+        let expected = [
+            json!(["Role", "outrigger"]),
+            json!(["RoleBinding", "outrigger"]),
+            json!(["ConfigMap", "outrigger"]),
+            json!(["Role", "outrigger-cluster-mode"]),
+            json!(["RoleBinding", "outrigger-cluster-mode"]),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(text.contains("rollouts"), namespace == "default");
+    }
+}
+
+#[test]
+fn what_is_not_clear_is_refused() {
+    let url = |account: &str| {
+        queue(
+            &format!("https://sqs.ap-northeast-1.amazonaws.com/{account}/orders"),
+            "",
+        )
+    };
+    let two = [
+        scaled_object("a", "{name: a}", "minReplicaCount: 1", &url("111111111111")),
+        scaled_object("b", "{name: b}", "minReplicaCount: 1", &url("222222222222")),
+    ];
+    let mut two = case(two.concat());
+    assert_eq!(
+        two.errors(),
+        [
+            "the function's own role reads queues of the accounts 111111111111, 222222222222, so its own account is not clear: say which it is"
+        ]
+    );
+    two.account = Some("222222222222");
+    let rendered = two.rendered();
+    assert_eq!(alarms(&rendered).len(), 1);
+    assert!(
+        rendered
+            .notes
+            .iter()
+            .any(|note| note.contains("the queue's own policy must allow it"))
+    );
+
+    let errors = case(WORKER)
+        .clusters(
+            "arn:aws:eks:ap-northeast-1:222222222222:cluster/a=arn:aws:iam::333333333333:role/r",
+        )
+        .errors();
+    assert!(
+        errors[0].contains("`a` is in account 222222222222"),
+        "{errors:?}"
+    );
+    let mut other = case(WORKER).clusters("arn:aws:eks:ap-northeast-1:222222222222:cluster/a");
+    other.account = Some("333333333333");
+    assert!(other.errors()[0].contains("cluster/a=ROLE_ARN"));
+
+    let twice = [
+        AUTHENTICATION.to_owned(),
+        AUTHENTICATION
+            .replace("team-b", "team-c")
+            .replace("queues/", ""),
+        scaled_object(
+            "a",
+            "{name: a}",
+            "minReplicaCount: 1",
+            &["team-b", "team-c"]
+                .map(|name| {
+                    format!(
+                        "{}    authenticationRef: {{name: {name}}}\n",
+                        queue("parcels", "")
+                    )
+                })
+                .concat(),
+        ),
+    ];
+    let errors = case(twice.concat()).errors();
+    assert!(errors[0].contains("have one name"), "{errors:?}");
+}
+
+#[test]
+fn the_order_of_the_objects_makes_no_difference() {
+    let yaml: String = ["c", "a", "b"]
+        .map(|name| {
+            scaled_object(
+                name,
+                &format!("{{name: {name}}}"),
+                "minReplicaCount: 1",
+                &queue(name, ""),
+            )
+        })
+        .concat();
+    let case = case(yaml);
+    let settings = case.settings();
+    let mut targets = case.configuration(&settings).targets;
+    let first = case.render_targets(&settings, &targets);
+    targets.reverse();
+    assert_eq!(first, case.render_targets(&settings, &targets));
+    assert!(first.is_ok());
+}
+
+proptest! {
+    /// The alarm is there where a decision would be another one: not a message earlier.
+    #[test]
+    fn an_alarm_is_where_the_wanted_count_rises(min in 1u32..200, per_replica in 1u32..500, tolerance in 0u32..30) {
+        let behavior = format!("minReplicaCount: {min}\n  maxReplicaCount: 100000\n  advanced: {{horizontalPodAutoscalerConfig: {{behavior: {{scaleUp: {{tolerance: '0.{tolerance:02}'}}}}}}}}");
+        let yaml = scaled_object("a", "{name: a}", &behavior, &queue("orders", &format!(", queueLength: '{per_replica}'")));
+        let case = case(yaml);
+        let settings = case.settings();
+        let configuration = case.configuration(&settings);
+        let policy = &configuration.targets[0].policy;
+        let needs = Needs::of(&case.request(&settings, &configuration.targets)).unwrap();
+        let depth = needs.queues.first_key_value().unwrap().1.depth;
+        prop_assert!(wants(policy, depth) > min);
+        prop_assert_eq!(wants(policy, depth - 1), min);
+    }
+}
+
+/// The count that a workload at its minimum should have with so many messages.
+fn wants(policy: &crate::policy::Policy, visible: u64) -> u32 {
+    use crate::decide::{Observation, QueueDepth, Reading, Stop, Workload, decide};
+    let depth = QueueDepth {
+        visible,
+        in_flight: 0,
+        delayed: 0,
+    };
+    let observation = Observation {
+        workload: Workload {
+            replicas: policy.bounds.min(),
+            rollout: None,
+        },
+        readings: vec![Reading::Queue(depth)],
+        stop: Stop::default(),
+        conflicts: Vec::new(),
+    };
+    decide(policy, &observation, None, jiff::Timestamp::UNIX_EPOCH).to
+}
