@@ -19,6 +19,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::manifest::{Configuration, read_files};
+
 /// Scales Argo Rollouts on EKS by SQS queue depth from outside the cluster, with the KEDA `ScaledObject` YAML you have.
 #[derive(Debug, Parser)]
 #[command(name = "outrigger", version, max_term_width = 100)]
@@ -174,6 +176,23 @@ pub(crate) async fn interrupted() {
         _ended = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }
+}
+
+/// Reads files with ScaledObjects as one stream; `clusters` are those that objects may name, none meaning any.
+pub(crate) fn read_manifests(
+    paths: &[PathBuf],
+    namespace: &str,
+    clusters: &[String],
+) -> anyhow::Result<Configuration> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.push((path.to_string_lossy(), read_input(path)?));
+    }
+    let files: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, bytes)| (name.as_ref(), bytes.as_slice()))
+        .collect();
+    Ok(read_files(&files, namespace, clusters))
 }
 
 /// Reads a file, or standard input for `-`.

@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::access::Access;
-use super::{Failure, hinted, print, read_input};
+use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
 use crate::fields::Severity;
 use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::{Configuration, Context, Target, read};
+use crate::manifest::{Configuration, Target};
 use crate::policy::{Mode, Trigger};
 use crate::settings::Source;
 use crate::thousandths;
@@ -25,7 +25,7 @@ use crate::thousandths;
 With --config cluster:NS1,NS2 the ScaledObjects of the clusters are checked as the function does it, with your own AWS credentials; a file is \
 checked without any.")]
 pub(crate) struct Arguments {
-    /// Files with ScaledObjects; `-` reads standard input, as in `helm template … | outrigger check -f -`.
+    /// Files with ScaledObjects, read as one stream; `-` reads standard input, as in `helm template … | outrigger check -f -`.
     #[arg(
         short,
         long = "file",
@@ -58,15 +58,13 @@ pub(crate) async fn run(
     if arguments.access.config.is_some() {
         clusters(&arguments.access, environment, &mut checked).await?;
     } else {
-        for path in &arguments.files {
-            let file = path.to_string_lossy();
-            let context = Context {
-                file: &file,
-                namespace: &arguments.namespace,
-                clusters: &[],
-            };
-            checked.add(&read(&read_input(path)?, context), &file);
-        }
+        let configuration = read_manifests(&arguments.files, &arguments.namespace, &[])?;
+        let names: Vec<_> = arguments
+            .files
+            .iter()
+            .map(|path| path.to_string_lossy())
+            .collect();
+        checked.add(&configuration, &names.join(", "));
     }
     let Checked {
         mut text,

@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::access::Access;
-use super::{Failure, hinted, print, print_errors, read_input};
+use super::{Failure, hinted, print, print_errors, read_manifests};
 use crate::fields::Severity;
-use crate::manifest::{Configuration, WorkloadKind, is_account, is_region, read_files};
+use crate::manifest::{Configuration, WorkloadKind, is_account, is_region};
 use crate::render::{Plurals, RenderError, Rendered, Request, render};
 use crate::settings::{Settings, Source};
 use folder::Folder;
@@ -196,17 +196,9 @@ impl Asked {
     }
 
     fn configuration(&self) -> anyhow::Result<Configuration> {
-        let mut files = Vec::new();
-        for path in &self.files {
-            files.push((path.to_string_lossy(), read_input(path)?));
-        }
-        let files: Vec<(&str, &[u8])> = files
-            .iter()
-            .map(|(name, bytes)| (name.as_ref(), bytes.as_slice()))
-            .collect();
         let clusters = self.settings.clusters.iter();
         let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-        let configuration = read_files(&files, &self.settings.namespace, &clusters);
+        let configuration = read_manifests(&self.files, &self.settings.namespace, &clusters)?;
         Ok(configuration.with_default_mode(self.settings.mode))
     }
 

@@ -9,6 +9,9 @@ use outrigger::sandbox::authenticator::check;
 use outrigger::sandbox::{Sandbox, SandboxOptions};
 use serde_json::Value as Json;
 
+use crate::support::assert_names;
+use crate::support::function::Directory;
+
 /// Runs the tool in a folder with nothing of this environment but `variables`.
 fn run_in(
     directory: &Path,
@@ -89,6 +92,47 @@ fn check_tells_triggers_of_all_kinds() {
                     (Asia/Tokyo) desiredReplicas 10, `Shop Carts Shop=eu` / 2.5 per replica, polled every 30 s\n\
                     -: 1 targets, 0 refused, 0 other documents skipped\n";
     assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
+}
+
+/// What an object refers to may stand in another file, as it does in a chart.
+#[test]
+fn check_reads_several_files_as_one_stream() {
+    let directory = Directory::new();
+    let authentication = "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: reader}\n\
+        spec: {podIdentity: {provider: aws, roleArn: 'arn:aws:iam::123456789012:role/reader'}}\n";
+    let worker = WORKER.replace(
+        "  - type: aws-sqs-queue\n",
+        "  - type: aws-sqs-queue\n    authenticationRef: {name: reader}\n",
+    );
+    assert_ne!(worker, WORKER);
+    for (name, text) in [
+        ("worker.yaml", worker.as_str()),
+        ("reader.yaml", authentication),
+    ] {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let check = |files: &[&str]| {
+        let files = files.iter().flat_map(|file| ["-f", file]);
+        let arguments: Vec<&str> = ["check"].into_iter().chain(files).collect();
+        result_in(&directory.join(""), &arguments, "", &BTreeMap::new())
+    };
+    let (_, alone, _) = check(&["worker.yaml"]);
+    assert_names(
+        &alone,
+        &["worker.yaml: document 1", "`reader` is not in this stream"],
+    );
+    for files in [
+        ["worker.yaml", "reader.yaml"],
+        ["reader.yaml", "worker.yaml"],
+    ] {
+        let (code, text, _) = check(&files);
+        assert_eq!(code, 0, "{text}");
+        assert!(!text.contains("`reader`"), "{text}");
+        assert_names(
+            &text,
+            &[&format!("{}: 1 targets, 0 refused", files.join(", "))],
+        );
+    }
 }
 
 #[test]

@@ -176,8 +176,9 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
                 .to_owned()
         }
         (Some(403), _) if !call.path.contains("/configmaps/") && !call.path.contains("/rollouts/") => {
-            "the role is known but has no right to this: add get and patch on this resource's `/scale` to the shipped Role \
-             (infra/kubernetes/role.yaml, as the README says), apply it in that namespace, and give the access entry the Kubernetes group `outrigger`"
+            "the role is known but has no right to this: it takes get and patch on this resource's `/scale` (kubectl apply -k \
+             infra/kubernetes/components/deployments -n NAMESPACE, or statefulsets, or a copy of custom-kind), and the Kubernetes group `outrigger` in \
+             the access entry"
                 .to_owned()
         }
         (Some(403), _) => {

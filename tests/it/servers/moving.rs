@@ -157,13 +157,9 @@ async fn kinds_of_keda(lab: &Lab) -> Vec<(String, String)> {
         .collect()
 }
 
-#[tokio::test]
-async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster() {
-    let Some(world) = world() else { return };
-    let lab = at_rest(world).await;
-    let operator = install_operator(&lab).await;
-    keda::adopts(&lab, "worker", &lab.manifest()).await;
-    // One that KEDA has not seen yet, and one that another tool holds as well: neither is ours to change.
+/// One ScaledObject that KEDA has not seen yet, and one that another tool holds as well: neither is ours to change. And an
+/// authentication of each kind that KEDA holds; their paths.
+async fn what_is_not_ours(lab: &Lab) -> Vec<String> {
     let others = [
         ("unseen", json!([])),
         ("foreign", json!(["example.com/keep", "finalizer.keda.sh"])),
@@ -175,12 +171,12 @@ async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster(
         });
         object["metadata"]["namespace"] = json!(lab.namespace);
         lab.admin
-            .post(&keda::scaled_objects(&lab, ""), &object)
+            .post(&keda::scaled_objects(lab, ""), &object)
             .await
             .good();
     }
     let mut authentications = Vec::new();
-    for (path, kind) in kinds_of_keda(&lab).await {
+    for (path, kind) in kinds_of_keda(lab).await {
         if kind.ends_with("TriggerAuthentication") {
             let name = format!("{}-aws", lab.namespace);
             let object = json!({
@@ -188,9 +184,37 @@ async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster(
             });
             lab.admin.post(&path, &object).await.good();
             authentications.push(format!("{path}/{name}"));
-            keda::holds(&lab, authentications.last().unwrap()).await;
+            keda::holds(lab, authentications.last().unwrap()).await;
         }
     }
+    authentications
+}
+
+/// A pass on the objects themselves: `worker` is scaled and told to be ready. The other two have no workloads; what is wrong with
+/// them stops nothing.
+async fn scales_by_its_object(lab: &Lab, messages: u64, to: u64) {
+    lab.settle().await;
+    lab.sandbox.queues().set_counts("orders", messages, 0, 0);
+    let function = lab.function_in_cluster(&[]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(&message, &["2 failed", "/unseen", "/foreign"]);
+    assert_eq!(lab.replicas().await, Some(to));
+    let path = keda::scaled_objects(lab, "worker");
+    let object = lab.admin.get(&path).await.good();
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    let ready = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Ready");
+    assert_eq!(ready.unwrap()["status"], "True", "{conditions:?}");
+}
+
+#[tokio::test]
+async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster() {
+    let Some(world) = world() else { return };
+    let lab = at_rest(world).await;
+    let operator = install_operator(&lab).await;
+    keda::adopts(&lab, "worker", &lab.manifest()).await;
+    let authentications = what_is_not_ours(&lab).await;
     let own = json!({"kind": "Deployment", "apiVersion": "apps/v1", "name": "unseen"});
     let mut autoscaler = keda::autoscaler("somebodys");
     autoscaler["spec"]["scaleTargetRef"] = own;
@@ -235,19 +259,7 @@ async fn keda_is_stopped_and_let_go_with_the_scaled_objects_left_in_the_cluster(
 
     // Nothing is paused, and what is left neither stops us nor is warned of.
     guide.pass("cargo lambda invoke");
-    lab.settle().await;
-    lab.sandbox.queues().set_counts("orders", 50, 0, 0);
-    let in_cluster = lab.function_in_cluster(&[]).await;
-    // The other two have no workloads; what is wrong with them stops nothing.
-    let (_, message) = in_cluster.error("{}").await;
-    assert_names(&message, &["2 failed", "/unseen", "/foreign"]);
-    assert_eq!(lab.replicas().await, Some(5));
-    let worker_object = lab.admin.get(&worker).await.good();
-    let conditions = worker_object["status"]["conditions"].as_array().unwrap();
-    let ready = conditions
-        .iter()
-        .find(|condition| condition["type"] == "Ready");
-    assert_eq!(ready.unwrap()["status"], "True", "{conditions:?}");
+    scales_by_its_object(&lab, 50, 5).await;
     scales(&lab, &function, 70, 7).await;
     let lines = function.new_lines();
     let scaled = lines
