@@ -12,11 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::manifest::{self, Configuration, Context, ListedObject};
-use crate::pass::MAX_CALLS;
 use crate::ports::{Objects, Workloads};
 use crate::settings::{Settings, Source};
 use clusters::{Kept, LIST_SECONDS, Lists};
@@ -65,7 +63,7 @@ impl Loader {
                     kept: &self.lists,
                     objects,
                     limit,
-                    calls: Semaphore::new(MAX_CALLS),
+                    calls: clusters::turns(settings),
                 };
                 lists.load(settings, namespaces).await
             }

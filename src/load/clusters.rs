@@ -17,6 +17,7 @@ use crate::manifest::{
     self, ClusterContext, ClusterObjects, Configuration, ListedObject, Target, TargetId, Unlisted,
 };
 use crate::owners::Autoscaler;
+use crate::pass::MAX_CALLS;
 use crate::policy::Mode;
 use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Workloads};
 use crate::settings::Settings;
@@ -28,12 +29,23 @@ pub(super) const LIST_SECONDS: u64 = 10;
 /// The last good list of each kind in each place.
 pub(super) type Kept = BTreeMap<(ObjectKind, Scope), Rc<Vec<Node>>>;
 
+/// The turns for calls, by cluster: one that does not answer takes no other's.
+pub(super) type Turns = BTreeMap<String, Semaphore>;
+
+/// The turns of one invocation.
+pub(super) fn turns(settings: &Settings) -> Turns {
+    let clusters = settings.clusters.iter();
+    clusters
+        .map(|cluster| (cluster.name.clone(), Semaphore::new(MAX_CALLS)))
+        .collect()
+}
+
 /// The lists of one invocation.
 pub(super) struct Lists<'l, O> {
     pub(super) kept: &'l RefCell<Kept>,
     pub(super) objects: &'l O,
     pub(super) limit: Instant,
-    pub(super) calls: Semaphore,
+    pub(super) calls: Turns,
 }
 
 /// What came of listing a kind in one place: the objects, new or old, if there ever were any, and why they are not new.
@@ -172,7 +184,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             scope.cluster
         );
         let list = || Objects::list(self.objects, kind, &scope);
-        let fresh = self.bounded(&what, list).await;
+        let fresh = self.bounded(&scope.cluster, &what, list).await;
         let key = (kind, scope.clone());
         let (nodes, fault) = match fresh {
             Ok(nodes) => {
@@ -191,6 +203,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
 
     async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
+        cluster: &str,
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
@@ -200,7 +213,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             );
             Fault::failed("Timeout", message)
         };
-        in_turn(Some(&self.calls), Some(self.limit), late, call).await
+        in_turn(self.calls.get(cluster), Some(self.limit), late, call).await
     }
 
     /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be
@@ -221,7 +234,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             };
             let what = format!("looking for KEDA's autoscalers in `{name}`");
             let list = || self.objects.autoscalers(&namespace);
-            (name.clone(), self.bounded(&what, list).await)
+            (name.clone(), self.bounded(cluster, &what, list).await)
         });
         let autoscalers: BTreeMap<_, _> = join_all(lists).await.into_iter().collect();
         objects.retain(|object| {

@@ -25,7 +25,11 @@ fn object(namespace: &str, name: &str) -> Node {
 #[derive(Debug, Clone)]
 enum Answer {
     Objects(Vec<Node>),
+    /// The same, after the time that a way to a server takes.
+    Later(Vec<Node>),
     Fails,
+    /// 404: the server does not know the kind.
+    NoSuchKind,
     NeverComes,
 }
 
@@ -60,6 +64,13 @@ impl Objects for Servers {
             .cloned();
         match answer {
             Some(Answer::Objects(nodes)) => Ok(nodes),
+            Some(Answer::Later(nodes)) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(nodes)
+            }
+            Some(Answer::NoSuchKind) => {
+                Err(Fault::failed("NotFound", format!("404 {place}")))
+            }
             Some(Answer::Fails) => Err(Fault::failed("Forbidden", format!("403 {place}"))),
             Some(Answer::NeverComes) => std::future::pending().await,
             None => Ok(Vec::new()),
@@ -149,6 +160,22 @@ async fn a_cluster_that_does_not_answer_holds_up_no_other_for_long() {
     let found = loader.load(&settings, unread, &servers, Some(limit)).await;
     assert_eq!(found.unwrap().configuration.targets.len(), 1);
     assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_takes_no_turn_of_another() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    let names: Vec<String> = (0..crate::pass::MAX_CALLS + 8)
+        .map(|index| format!("n{index}"))
+        .collect();
+    for name in &names {
+        servers.set("east", Some(name), OBJECT, Answer::NeverComes);
+        let worker = Answer::Later(vec![object(name, "worker")]);
+        servers.set("west", Some(name), OBJECT, worker);
+    }
+    let config = format!("cluster:{}", names.join(","));
+    let (targets, stale) = load(&loader, &config, &servers).await.unwrap();
+    assert_eq!((targets.len(), stale.len()), (names.len(), names.len()));
 }
 
 #[tokio::test]
