@@ -22,6 +22,7 @@ use crate::policy::{Mode, Policy};
 pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
 pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
+pub(crate) use scaled_object::MODE;
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};

@@ -35,7 +35,7 @@ const ANNOTATIONS: [&str; 7] = [
 /// Picks a cluster of `OUTRIGGER_CLUSTERS`.
 pub(super) const CLUSTER: &str = "outrigger.dev/cluster";
 /// `live` or `shadow`: whether decisions are carried out.
-pub(super) const MODE: &str = "outrigger.dev/mode";
+pub(crate) const MODE: &str = "outrigger.dev/mode";
 
 /// Reads a ScaledObject. The id is known as soon as it has a name; the target only without errors.
 pub fn read_scaled_object(

@@ -12,6 +12,9 @@ use crate::policy::Trigger;
 
 pub(crate) use aws::is_region;
 
+/// Triggers of one object. Each is a call at every poll, and the turns for calls are everybody's.
+const MAX_TRIGGERS: usize = 100;
+
 pub(super) fn read_triggers(
     node: &Node,
     path: &str,
@@ -22,6 +25,14 @@ pub(super) fn read_triggers(
     let items = fields::items(node, path, problems)?;
     if items.is_empty() {
         problems.found(node, path, "at least one trigger");
+    }
+    if items.len() > MAX_TRIGGERS {
+        let message = format!(
+            "found {} triggers, allowed: at most {MAX_TRIGGERS}",
+            items.len()
+        );
+        problems.error(node.position, path, message);
+        return None;
     }
     let mut names: Vec<String> = Vec::new();
     let mut triggers = Vec::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http_body_util::Limited;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
@@ -16,7 +17,7 @@ use kube::client::middleware::BaseUriLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tower::Layer as _;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use crate::adapters::aws::{Aws, credentials_hint, describe};
 use crate::adapters::eks_token;
@@ -27,6 +28,9 @@ use crate::settings::{Cluster, ClusterAddress};
 
 /// What the API server's audit log shows.
 const USER_AGENT_NAME: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of an answer. A whole object has at most 1.5 MiB, as etcd stores it, and a list is asked for again in smaller pages.
+const MAX_ANSWER_BYTES: usize = 3 << 20;
 
 /// A connection pool to one API server.
 pub(super) struct Connection {
@@ -240,6 +244,11 @@ fn client(
         }
         request
     });
-    let service = authorize.layer(address.layer(service));
+    let service = MapResponseLayer::new(bounded).layer(authorize.layer(address.layer(service)));
     Ok(kube::Client::new(service, "default"))
+}
+
+/// What is longer fails while it is read, before it takes the memory of everything else.
+fn bounded<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
+    answer.map(|body| Limited::new(body, MAX_ANSWER_BYTES))
 }

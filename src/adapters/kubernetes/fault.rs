@@ -1,8 +1,13 @@
 //! What an API server's refusal means, and the next command to run.
 
+use http_body_util::LengthLimitError;
+
 use super::Call;
 use crate::adapters::aws::chain;
 use crate::ports::{Fault, FaultKind};
+
+/// The code of an answer that was not read to its end.
+const TOO_LARGE: &str = "TooLarge";
 
 /// What to do about an error before giving up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,7 @@ pub(super) fn next(error: &kube::Error) -> Next {
             }
             _ => Next::GiveUp,
         },
+        _ if is_too_large(error) => Next::GiveUp,
         kube::Error::HyperError(_) | kube::Error::Service(_) => Next::Reconnect,
         // An answer that is not JSON, cut off or garbled on the way.
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Next::Again { asked: None },
@@ -82,6 +88,11 @@ impl Failure {
         self.status == Some(422) && !self.invalid
     }
 
+    /// Whether the answer was too large to be read.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.fault.code == TOO_LARGE
+    }
+
     pub(super) fn from_fault(fault: Fault) -> Self {
         Self {
             status: None,
@@ -99,6 +110,11 @@ impl Failure {
                 Some(status.code),
                 code_of(status.code),
                 status.message.clone(),
+            ),
+            _ if is_too_large(error) => (
+                None,
+                TOO_LARGE.to_owned(),
+                "the answer is larger than any that is read".to_owned(),
             ),
             kube::Error::HyperError(_) | kube::Error::Service(_) if is_timeout(error) => {
                 (None, "Timeout".to_owned(), "no answer in time".to_owned())
@@ -138,6 +154,17 @@ impl Failure {
             },
         }
     }
+}
+
+fn is_too_large(error: &kube::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn is_timeout(error: &kube::Error) -> bool {

@@ -6,10 +6,12 @@ use serde::{Deserialize, Deserializer};
 use super::{Call, Clusters};
 use crate::ports::Fault;
 
-/// Objects asked for at once. One may be 10 KB with all its metadata, and many namespaces are listed at the same time.
+/// Objects asked for at once. A page that is too large to be read is asked for again with fewer.
 const PAGE_SIZE: usize = 100;
-/// More pages than anybody has. Ends a list that a server would continue for ever.
-const MAX_PAGES: usize = 50;
+/// More objects than anybody has.
+const MAX_OBJECTS: usize = 5_000;
+/// Ends a list that a server would continue for ever.
+const MAX_PAGES: usize = 500;
 
 /// A kind that is listed.
 pub(super) struct Listed {
@@ -37,65 +39,79 @@ pub(super) async fn list<W: DeserializeOwned, T>(
     question: &Question<'_>,
     read: impl Fn(W) -> Option<T>,
 ) -> Result<Vec<T>, Fault> {
-    let Question {
-        cluster,
-        namespace,
-        listed:
-            Listed {
-                group,
-                version,
-                plural,
-                may_be_unknown,
-            },
-        why,
-    } = question;
-    let (place, described) = match namespace {
-        Some(name) => (
-            format!("namespaces/{name}/"),
-            format!("{plural} in namespace `{name}`"),
-        ),
-        None => (String::new(), (*plural).to_owned()),
-    };
+    let listed = question.listed;
+    let described = question.described();
     let mut found = Vec::new();
-    let mut next = String::new();
+    let (mut next, mut size) = (String::new(), PAGE_SIZE);
     for _ in 0..MAX_PAGES {
-        let call = Call {
-            cluster,
-            method: "GET",
-            path: format!("/apis/{group}/{version}/{place}{plural}?limit={PAGE_SIZE}{next}"),
-            body: Vec::new(),
-            what: format!("list {described}, {why},"),
-        };
+        let call = question.call(size, &next);
         let page: Page<W> = match clusters.send(&call).await {
             Ok(page) => page,
             // Without the kind the first page already is not there.
-            Err(failure) if *may_be_unknown && failure.status == Some(404) && next.is_empty() => {
+            Err(failure)
+                if listed.may_be_unknown && failure.status == Some(404) && next.is_empty() =>
+            {
                 return Ok(Vec::new());
+            }
+            Err(failure) if failure.is_too_large() && size > 1 => {
+                size = (size / 10).max(1);
+                continue;
             }
             Err(failure) => return Err(failure.fault),
         };
+        size = (size * 2).min(PAGE_SIZE);
         for item in page.items {
-            let Some(item) = read(item) else {
+            let item = read(item).ok_or_else(|| {
                 let message = format!(
-                    "could not {} in cluster `{cluster}`: the answer names an object as no API server does",
-                    call.what
+                    "could not {} in cluster `{}`: the answer names an object as no API server does",
+                    call.what, call.cluster
                 );
-                return Err(Fault::failed("BadResponse", message));
-            };
-            found.push(item);
+                Fault::failed("BadResponse", message)
+            });
+            found.push(item?);
         }
         match page.metadata.next {
-            Some(token) if !token.is_empty() => {
+            Some(token) if !token.is_empty() && found.len() < MAX_OBJECTS => {
                 next = format!("&continue={}", percent_encoded(&token));
             }
+            Some(token) if !token.is_empty() => break,
             Some(_) | None => return Ok(found),
         }
     }
     let message = format!(
-        "there are more than {} {described} of cluster `{cluster}`, too many to look through",
-        PAGE_SIZE * MAX_PAGES
+        "there are more than {MAX_OBJECTS} {described} of cluster `{}`, too many to look through",
+        question.cluster
     );
     Err(Fault::failed("TooMany", message))
+}
+
+impl<'a> Question<'a> {
+    fn described(&self) -> String {
+        let plural = self.listed.plural;
+        match self.namespace {
+            Some(name) => format!("{plural} in namespace `{name}`"),
+            None => plural.to_owned(),
+        }
+    }
+
+    /// A page of so many, `next` being the part of the query that continues a list.
+    fn call(&self, size: usize, next: &str) -> Call<'a> {
+        let Listed {
+            group,
+            version,
+            plural,
+            ..
+        } = self.listed;
+        let place = self.namespace.map(|name| format!("namespaces/{name}/"));
+        let place = place.unwrap_or_default();
+        Call {
+            cluster: self.cluster,
+            method: "GET",
+            path: format!("/apis/{group}/{version}/{place}{plural}?limit={size}{next}"),
+            body: Vec::new(),
+            what: format!("list {}, {},", self.described(), self.why),
+        }
+    }
 }
 
 /// A `continue` token is for the server to understand. It only has to arrive as it came.

@@ -1,12 +1,33 @@
 //! ScaledObjects as what says what is to be scaled: their lists, and their status.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::list::{Listed, Question, list};
 use super::{Call, Clusters, FIELD_MANAGER};
-use crate::document::{Node, Value};
+use crate::document::{Node, Value, parse_json};
+use crate::manifest::MODE;
 use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Statuses, Version};
+
+/// Bytes of a spec, with the annotations that are read. A hundred triggers have a third of it.
+const MAX_OBJECT_BYTES: usize = 64 << 10;
+/// Bytes of one value in the metadata.
+const MAX_METADATA_BYTES: usize = 4 << 10;
+/// What is read of the metadata, beside the annotations.
+const METADATA: [&str; 6] = [
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "finalizers",
+    "deletionTimestamp",
+];
+/// Of the annotations that are read.
+const PREFIXES: [&str; 2] = ["autoscaling.keda.sh/", "outrigger.dev/"];
 
 impl Objects for Clusters {
     async fn list(&self, kind: ObjectKind, scope: &Scope) -> Result<Vec<Node>, Fault> {
@@ -29,21 +50,106 @@ impl Objects for Clusters {
             listed: &listed,
             why,
         };
-        list(self, &question, |object| Some(without_managers(object))).await
+        list(self, &question, |raw: Box<RawValue>| object(&raw)).await
     }
 }
 
-/// Who wrote which field is half of an object, and nothing that anybody here asks for.
-fn without_managers(mut object: Node) -> Node {
-    if let Value::Map(fields) = &mut object.value {
-        let metadata = fields.iter_mut().find(|(name, _)| name == "metadata");
-        if let Some((_, metadata)) = metadata
-            && let Value::Map(fields) = &mut metadata.value
-        {
-            fields.retain(|(name, _)| name != "managedFields");
+/// What is read of an object, each part still as the server wrote it.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow, rename = "apiVersion")]
+    api_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Part<'a>,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+type Part<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// The tree of an object, without what nobody here asks for: labels, other people's annotations, and who wrote which field.
+/// A tree takes twenty times the memory of its text, and whoever may write one object must not take that of all others: the
+/// spec of a large one is left unread, which refuses the object by its name.
+fn object(raw: &RawValue) -> Option<Node> {
+    let Parts {
+        api_version,
+        kind,
+        metadata,
+        spec,
+        status,
+    } = serde_json::from_str(raw.get()).ok()?;
+    let mut about: Vec<(String, Node)> = Vec::new();
+    for key in METADATA {
+        let part = metadata.get(key).filter(|raw| raw.get().len() <= MAX_METADATA_BYTES);
+        if let Some(raw) = part {
+            about.push((key.to_owned(), tree(raw)?));
         }
     }
-    object
+    let annotations: Option<Part<'_>> = match metadata.get("annotations") {
+        Some(raw) => serde_json::from_str(raw.get()).ok()?,
+        None => None,
+    };
+    let mut annotations = annotations.unwrap_or_default();
+    annotations.retain(|key, _| PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    let bytes: usize = annotations
+        .iter()
+        .map(|(key, raw)| key.len() + raw.get().len())
+        .sum();
+    let is_large = bytes + spec.map_or(0, |raw| raw.get().len()) > MAX_OBJECT_BYTES;
+    if is_large {
+        // Whether its status may be written.
+        annotations.retain(|key, raw| key == MODE && raw.get().len() <= MAX_METADATA_BYTES);
+    }
+    let annotations = annotations.into_iter();
+    let annotations = annotations.map(|(key, raw)| Some((key.into_owned(), tree(raw)?)));
+    let annotations: Option<Vec<(String, Node)>> = annotations.collect();
+    about.push(("annotations".to_owned(), map(annotations?)));
+    let spec = match spec {
+        Some(_) | None if is_large => Some(unread()),
+        Some(raw) => Some(tree(raw)?),
+        None => None,
+    };
+    let small = |raw: &&RawValue| raw.get().len() <= MAX_OBJECT_BYTES;
+    let fields = [
+        ("apiVersion", api_version.filter(small).and_then(tree)),
+        ("kind", kind.filter(small).and_then(tree)),
+        ("metadata", Some(map(about))),
+        ("spec", spec),
+        ("status", status.filter(small).and_then(tree)),
+    ];
+    let fields = fields.into_iter();
+    Some(map(fields
+        .filter_map(|(key, node)| Some((key.to_owned(), node?)))
+        .collect()))
+}
+
+/// Stands where a spec was too large to be read, for the message that refuses it.
+fn unread() -> Node {
+    Node {
+        value: Value::Scalar {
+            text: format!(
+                "more than {} KiB, larger than any that is read",
+                MAX_OBJECT_BYTES >> 10
+            ),
+            plain: false,
+        },
+        position: None,
+    }
+}
+
+fn tree(raw: &RawValue) -> Option<Node> {
+    parse_json(raw.get().as_bytes()).ok()
+}
+
+fn map(entries: Vec<(String, Node)>) -> Node {
+    Node {
+        value: Value::Map(entries),
+        position: None,
+    }
 }
 
 /// What a written object says about itself.
@@ -97,5 +203,53 @@ impl Statuses for Clusters {
             }
             Err(failure) => Err(failure.fault),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(object: &Json) -> Json {
+        let raw = RawValue::from_string(object.to_string()).unwrap();
+        super::object(&raw).unwrap().to_json()
+    }
+
+    #[test]
+    fn only_what_is_read_is_kept() {
+        let object = json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "spec": {"triggers": []}, "status": {"a": 1},
+            "metadata": {
+                "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1", "finalizers": ["f"],
+                "annotations": {"outrigger.dev/mode": "shadow"},
+            },
+        });
+        let mut more = object.clone();
+        more["metadata"]["managedFields"] = json!(["x".repeat(MAX_OBJECT_BYTES)]);
+        more["metadata"]["labels"] = json!({"app": "a"});
+        more["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            json!("x".repeat(MAX_OBJECT_BYTES));
+        assert_eq!(read(&more), object);
+    }
+
+    #[test]
+    fn a_large_object_is_kept_by_name_and_its_spec_is_not_read() {
+        let object = |bytes: usize| {
+            json!({
+                "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "spec": {"text": "x".repeat(bytes)},
+                "metadata": {"name": "a", "namespace": "b", "annotations": {"outrigger.dev/mode": "shadow", "autoscaling.keda.sh/paused": "true"}},
+            })
+        };
+        let annotations = 18 + 8 + 26 + 6;
+        let largest = MAX_OBJECT_BYTES - annotations - r#"{"text":""}"#.len();
+        assert_eq!(read(&object(largest)), object(largest));
+        let found = read(&object(largest + 1));
+        let mut wanted = object(0);
+        wanted["spec"] = json!("more than 64 KiB, larger than any that is read");
+        wanted["metadata"]["annotations"] = json!({"outrigger.dev/mode": "shadow"});
+        assert_eq!(found, wanted);
+        let mut many = object(0);
+        many["metadata"]["annotations"]["autoscaling.keda.sh/x"] = json!("x".repeat(MAX_OBJECT_BYTES));
+        assert_eq!(read(&many), wanted);
     }
 }

@@ -43,6 +43,20 @@ fn only_trigger(text: &str) -> (Trigger, Vec<String>) {
 }
 
 #[test]
+fn more_than_a_hundred_triggers_are_refused_unread() {
+    let text = of_kind("cron", CRON);
+    let (head, trigger) = text.split_at(text.find("  - type: cron").unwrap());
+    let with = |count: usize| read_text(&format!("{head}{}", trigger.repeat(count)));
+    assert_eq!(with(100).targets.len(), 1);
+    let mistakes = with(101).findings;
+    let mistakes: Vec<String> = mistakes.iter().map(|one| one.problem.to_string()).collect();
+    assert_eq!(
+        mistakes,
+        ["spec.triggers: found 101 triggers, allowed: at most 100"]
+    );
+}
+
+#[test]
 fn cron_triggers() {
     let (Trigger::Cron(trigger), findings) = only_trigger(&of_kind("cron", CRON)) else {
         panic!("no cron trigger")

@@ -196,6 +196,29 @@ async fn a_bad_object_is_told_so_and_stops_no_other() {
     assert_eq!(sandbox.kubernetes().replicas("default", "bad"), Some(4));
 }
 
+/// Together they are more than is read of one answer, and the trees of a dozen more than the function has memory.
+#[tokio::test]
+async fn objects_of_a_megabyte_are_refused_by_name_and_stop_no_other() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    for index in 0..4 {
+        create(&sandbox, &scaled_object(&format!("large-{index}")), |object| {
+            let triggers = object["spec"]["triggers"].as_array_mut().unwrap();
+            let one = triggers[0].clone();
+            triggers.resize(5_000, one);
+        });
+    }
+    let function = function(&sandbox, &[]).await;
+    let (_, message) = function.error("{}").await;
+    let refused = "`default/large-0` is refused: cluster demo (default/large-0): spec: found `more than 64 KiB";
+    println!("peak memory: {:?} MiB", function.peak_memory());
+    assert_names(&message, &["4 failed", refused]);
+    assert!(function.peak_memory().is_none_or(|peak| peak < 100));
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    let ready = condition(&object(&sandbox, "large-3"), "Ready");
+    assert_names(&ready.2, &["more than 64 KiB"]);
+}
+
 #[tokio::test]
 async fn an_object_reaches_no_further_than_its_namespace() {
     let sandbox = cluster().await;

@@ -116,6 +116,15 @@ impl Function {
         Self::spawn(command, directory, sandbox, environment).await
     }
 
+    /// The most memory that the process has had so far, in MiB; `None` where the system does not tell.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.id()?);
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib / 1024)
+    }
+
     async fn spawn(
         mut command: Command,
         directory: Directory,
