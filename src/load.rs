@@ -98,9 +98,15 @@ impl Loader {
                 let Some((_, configuration)) = last else {
                     return Err(Unreadable(message));
                 };
+                let mut configuration = Configuration::clone(configuration);
+                for target in &mut configuration.targets {
+                    target.is_stale = true;
+                }
                 return Ok(Loaded {
-                    configuration: Arc::clone(configuration),
-                    stale: vec![format!("{message}; the last good one is in force")],
+                    configuration: Arc::new(configuration),
+                    stale: vec![format!(
+                        "{message}; the last good one is in force, and nothing is scaled in from it"
+                    )],
                     objects: Vec::new(),
                 });
             }

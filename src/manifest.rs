@@ -21,6 +21,7 @@ use crate::policy::{Mode, Policy};
 
 pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
+pub(crate) use cluster::is_cluster_wide;
 pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
 pub(crate) use scaled_object::MODE;
 pub use scaled_object::read_scaled_object;
@@ -43,6 +44,8 @@ pub struct Target {
     pub polling_seconds: NonZeroU32,
     /// The rules.
     pub policy: Policy,
+    /// Whether it is as it was read before, because it cannot be read now: it may be paused, gone or another since.
+    pub is_stale: bool,
     /// The ScaledObject as a record carries it: what a decision depends on, without labels and other people's annotations.
     pub manifest: serde_json::Value,
 }

@@ -17,6 +17,12 @@ use crate::manifest::WorkloadRef;
 /// Findings kept for one decision: more than a person acts on at once, and few enough for a log line.
 pub const MAX_CONFLICTS: usize = 5;
 
+/// What KEDA's operator puts on a ScaledObject, so that it is not overlooked when the object is deleted.
+pub(crate) const FINALIZER: &str = "finalizer.keda.sh";
+
+/// The error of a target that was read before and cannot be read now.
+pub const STALE: &str = "ConfigurationStale";
+
 /// What was found when other owners were looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
@@ -34,7 +40,7 @@ pub enum Conflict {
         /// The finalizer's place in the list of finalizers.
         index: u32,
     },
-    /// It could not be found out.
+    /// It could not be found out, or whether the target is still to be scaled so could not ([`STALE`]).
     Unknown {
         /// A short stable code, such as `Forbidden`.
         error: String,

@@ -419,7 +419,7 @@ where
                 .plan
                 .stops
                 .of(&place.namespace, keys.as_deref(), &target.workload.key()),
-            conflicts: Vec::new(),
+            conflicts: stale(target),
         };
         let decided = Decided::from(target, observation, state, self.plan.now);
         let faults = &mut outcome.faults;
@@ -482,7 +482,8 @@ where
         if target.policy.mode == Mode::Live {
             faults.extend(owners.faults().cloned());
         }
-        observation.conflicts = owners.conflicts(target, (decision.from, decision.to));
+        let conflicts = owners.conflicts(target, (decision.from, decision.to));
+        observation.conflicts.extend(conflicts);
         Some(Decided::from(target, observation, state, self.plan.now))
     }
 
@@ -568,6 +569,14 @@ impl Owners {
         };
         unknown.chain(known).collect()
     }
+}
+
+/// What is known before anybody looks: who stopped or changed a target that cannot be read any more is not.
+fn stale(target: &Target) -> Vec<Conflict> {
+    let error = || Conflict::Unknown {
+        error: owners::STALE.to_owned(),
+    };
+    target.is_stale.then(error).into_iter().collect()
 }
 
 /// Named at every pass until it is quiet, since only a person can end it.

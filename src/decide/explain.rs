@@ -162,8 +162,8 @@ fn cause(
         ),
         Reason::OtherOwner => owner::explain(policy, &observation.conflicts),
         Reason::OwnersUnknown => format!(
-            "{backlog}, but whether another autoscaler owns it could not be found out ({}), so no scale-in",
-            owner::error(&observation.conflicts).unwrap_or("Unknown")
+            "{backlog}, but {}, so no scale-in",
+            owner::unknown(&observation.conflicts)
         ),
         Reason::Stopped => "the key pause of the ConfigMap outrigger names it".to_owned(),
         Reason::StoppedScaleIn => {

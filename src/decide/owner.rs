@@ -6,7 +6,7 @@
 
 use super::demand::Range;
 use super::{Limit, Reason, Running, activity};
-use crate::owners::Conflict;
+use crate::owners::{Conflict, STALE};
 use crate::policy::{Mode, Policy};
 use crate::state::State;
 
@@ -34,7 +34,8 @@ pub(super) fn keep(memory: &mut State, range: Option<&mut Range>, current: u32) 
     }
 }
 
-/// While nobody knows who owns the workload, nothing is scaled in: the owner may be about to scale out.
+/// While nobody knows who owns the workload, nothing is scaled in: the owner may be about to scale out. Nor while nobody knows
+/// what its ScaledObject says by now.
 pub(super) fn limit(running: &mut Running, conflicts: &[Conflict], current: u32) {
     if running.count < current && error(conflicts).is_some() {
         running.limit(current, Reason::OwnersUnknown, Limit::OwnersUnknown);
@@ -64,6 +65,17 @@ pub(super) fn explain(policy: &Policy, conflicts: &[Conflict]) -> String {
     }
 }
 
+/// What is not known, so that nothing is scaled in.
+pub(super) fn unknown(conflicts: &[Conflict]) -> String {
+    match error(conflicts) {
+        Some(STALE) => format!("its ScaledObject was read before and cannot be read now ({STALE})"),
+        error => format!(
+            "whether another autoscaler owns it could not be found out ({})",
+            error.unwrap_or("Unknown")
+        ),
+    }
+}
+
 /// Why nobody knows.
 pub(super) fn error(conflicts: &[Conflict]) -> Option<&str> {
     conflicts.iter().find_map(|conflict| match conflict {
@@ -78,9 +90,10 @@ pub(super) fn warnings(policy: &Policy, conflicts: &[Conflict]) -> Vec<String> {
     if policy.mode == Mode::Shadow && is_owned(conflicts) {
         let owner = explain(policy, conflicts);
         warnings.push(format!("live, this would hold: {owner}"));
-    } else if let (Mode::Shadow, Some(error)) = (policy.mode, error(conflicts)) {
+    } else if policy.mode == Mode::Shadow && error(conflicts).is_some() {
         warnings.push(format!(
-            "whether another autoscaler scales it could not be found out ({error}); live, this would not scale in"
+            "{}; live, this would not scale in",
+            unknown(conflicts)
         ));
     }
     warnings

@@ -45,7 +45,7 @@ pub enum Reason {
     Contested,
     /// Another autoscaler owns the workload.
     OtherOwner,
-    /// Who else owns the workload could not be found out; nothing scales in before that.
+    /// Who else owns the workload, or what its ScaledObject says by now, could not be found out; nothing scales in before that.
     OwnersUnknown,
     /// The key `pause` of the ConfigMap.
     Stopped,
@@ -137,7 +137,7 @@ impl Reason {
         ),
         (
             Self::OwnersUnknown,
-            "whether another autoscaler owns the workload could not be found out, and nothing scales in before that",
+            "whether another autoscaler owns the workload, or whether its ScaledObject is still as it was read, could not be found out, and nothing scales in before that",
         ),
         (
             Self::Stopped,
@@ -247,7 +247,7 @@ pub enum Limit {
     FailedReading,
     /// Foreign changes of the count.
     Contested,
-    /// Owners that could not be looked up: no scale-in.
+    /// Owners that could not be looked up, or a ScaledObject: no scale-in.
     OwnersUnknown,
     /// The key `pause-scale-in` of the ConfigMap.
     Stop,

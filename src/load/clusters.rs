@@ -114,15 +114,20 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         namespaces: &[String],
     ) -> FromCluster {
         let lists = self.lists(cluster, namespaces).await;
-        let stale = lists.stale();
+        let mut stale = lists.stale();
         let is_known = lists.scaled_objects.iter().any(|list| list.nodes.is_some());
         let found = lists.found();
         let context = ClusterContext {
             cluster,
             roles: &settings.roles,
         };
-        let configuration =
+        let mut configuration =
             manifest::read_cluster(&found, context).with_default_mode(settings.mode);
+        let stale_objects = lists.stale_objects();
+        for target in &mut configuration.targets {
+            let TargetId { namespace, name } = &target.id;
+            target.is_stale = stale_objects.contains(&(namespace.as_str(), name.as_str()));
+        }
         let objects = found.scaled_objects.iter();
         let objects = objects.filter_map(|node| ListedObject::read(node, settings.mode));
         let (configuration, objects) = self
@@ -130,6 +135,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
                 cluster,
                 configuration,
                 objects.filter(|object| !object.is_deleted).collect(),
+                &mut stale,
             )
             .await;
         FromCluster {
@@ -192,6 +198,11 @@ impl<O: Objects + Workloads> Lists<'_, O> {
                 self.kept.borrow_mut().insert(key, Rc::clone(&nodes));
                 (Some(nodes), None)
             }
+            // Without the kind there is no object of it, whatever there was.
+            Err(fault) if fault.code == "NotFound" => {
+                self.kept.borrow_mut().remove(&key);
+                (None, Some(fault))
+            }
             Err(fault) => (self.kept.borrow().get(&key).cloned(), Some(fault)),
         };
         List {
@@ -217,12 +228,14 @@ impl<O: Objects + Workloads> Lists<'_, O> {
     }
 
     /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be
-    /// one, so that a cluster without KEDA pays nothing for it.
+    /// one, so that a cluster without KEDA pays nothing for it. Where nobody knows, the status is left alone, and the target
+    /// is not refused: before each write the pass looks itself, and an error stops no scale-out.
     async fn without_kedas(
         &self,
         cluster: &str,
         mut configuration: Configuration,
         mut objects: Vec<ListedObject>,
+        untold: &mut Vec<String>,
     ) -> (Configuration, Vec<ListedObject>) {
         let is_suspect = |object: &ListedObject| object.has_finalizer && object.mode == Mode::Live;
         let suspects = objects.iter().filter(|object| is_suspect(object));
@@ -237,10 +250,20 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             (name.clone(), self.bounded(cluster, &what, list).await)
         });
         let autoscalers: BTreeMap<_, _> = join_all(lists).await.into_iter().collect();
+        let faults = autoscalers.iter().filter_map(|(namespace, list)| {
+            let fault = list.as_ref().err()?;
+            Some(format!(
+                "{fault}; the ScaledObjects in `{namespace}` that KEDA's finalizer is on are run, and their status is left alone"
+            ))
+        });
+        untold.extend(faults);
         objects.retain(|object| {
             let found = autoscalers.get(&object.id.namespace);
             let Some(found) = found.filter(|_| is_suspect(object)) else {
                 return true;
+            };
+            let Ok(found) = found else {
+                return false;
             };
             let Some(message) = owned_by_keda(&object.id, &configuration.targets, found) else {
                 return true;
@@ -283,6 +306,36 @@ impl OfCluster {
         }
     }
 
+    /// Namespace and name of the ScaledObjects that are read from an old list, or whose authentications are.
+    fn stale_objects(&self) -> BTreeSet<(&str, &str)> {
+        let mut stale = BTreeSet::new();
+        for list in &self.scaled_objects {
+            let is_old = |others: &[List]| {
+                let mut here = others
+                    .iter()
+                    .filter(|other| other.scope.namespace.is_none() || other.scope == list.scope);
+                here.any(|other| other.fault.is_some())
+            };
+            let old_kinds = [
+                (ObjectKind::TriggerAuthentication, &self.authentications),
+                (ObjectKind::ClusterTriggerAuthentication, &self.cluster_wide),
+            ];
+            let old_kinds: Vec<ObjectKind> = old_kinds
+                .into_iter()
+                .filter(|(_, others)| is_old(others))
+                .map(|(kind, _)| kind)
+                .collect();
+            let nodes = list.nodes().filter(|node| {
+                list.fault.is_some() || old_kinds.iter().any(|kind| refers_to(node, *kind))
+            });
+            stale.extend(nodes.filter_map(|node| {
+                let text = |key: &str| node.get("metadata")?.get(key)?.as_text();
+                Some((text("namespace")?, text("name")?))
+            }));
+        }
+        stale
+    }
+
     /// What is said of the lists that are not new. Authentications that were never listed refuse the objects that refer to
     /// them, which says it.
     fn stale(&self) -> Vec<String> {
@@ -302,7 +355,7 @@ impl List {
     fn stale(&self) -> Option<String> {
         let fault = self.fault.as_ref()?;
         let then = match self.nodes {
-            Some(_) => "the last good list is in force",
+            Some(_) => "the last good list is in force, and nothing is scaled in from it",
             None => "nothing is done there",
         };
         Some(format!("{fault}; {then}"))
@@ -317,31 +370,16 @@ fn refers_to(node: &Node, kind: ObjectKind) -> bool {
     };
     triggers.iter().any(|trigger| {
         let reference = trigger.get("authenticationRef");
-        let Some(reference) = reference.filter(|node| node.value != Value::Null) else {
-            return false;
-        };
-        let named = reference.get("kind").and_then(Node::as_text);
-        let is_cluster_wide = named == Some("ClusterTriggerAuthentication");
-        is_cluster_wide == (kind == ObjectKind::ClusterTriggerAuthentication)
+        let is_there = reference.is_some_and(|node| node.value != Value::Null);
+        let wanted = kind == ObjectKind::ClusterTriggerAuthentication;
+        is_there && manifest::is_cluster_wide(trigger) == wanted
     })
 }
 
 /// Why an object with KEDA's finalizer is left to KEDA, if it is: an autoscaler that KEDA made for it is there. One without
 /// was let go by KEDA, which is gone or paused for it.
-fn owned_by_keda(
-    id: &TargetId,
-    targets: &[Target],
-    autoscalers: &Result<Vec<Autoscaler>, Fault>,
-) -> Option<String> {
+fn owned_by_keda(id: &TargetId, targets: &[Target], autoscalers: &[Autoscaler]) -> Option<String> {
     let TargetId { namespace, name } = id;
-    let autoscalers = match autoscalers {
-        Ok(autoscalers) => autoscalers,
-        Err(fault) => {
-            return Some(format!(
-                "KEDA's finalizer is on it, and whether KEDA's operator still acts on it is not known: {fault}"
-            ));
-        }
-    };
     let mut owned = autoscalers.iter().filter(|autoscaler| {
         let named = autoscaler.scaled_object.as_deref() == Some(name);
         let target = targets.iter().find(|target| target.id == *id);

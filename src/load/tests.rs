@@ -68,9 +68,7 @@ impl Objects for Servers {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok(nodes)
             }
-            Some(Answer::NoSuchKind) => {
-                Err(Fault::failed("NotFound", format!("404 {place}")))
-            }
+            Some(Answer::NoSuchKind) => Err(Fault::failed("NotFound", format!("404 {place}"))),
             Some(Answer::Fails) => Err(Fault::failed("Forbidden", format!("403 {place}"))),
             Some(Answer::NeverComes) => std::future::pending().await,
             None => Ok(Vec::new()),
@@ -200,7 +198,17 @@ async fn each_list_is_replaced_by_its_own_last_good_one() {
     servers.set("east", Some("a"), OBJECT, Answer::Fails);
     let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
     assert_eq!(targets, ["east:a/first", "west:a/second"]);
-    assert_eq!(stale, ["403 east/a; the last good list is in force"]);
+    assert_eq!(
+        stale,
+        ["403 east/a; the last good list is in force, and nothing is scaled in from it"]
+    );
+    // A cluster that does not know the kind has no object of it, and had none when that fails, too.
+    for answer in [Answer::NoSuchKind, Answer::Fails] {
+        servers.set("east", Some("a"), OBJECT, answer);
+        let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+        assert_eq!(targets, ["west:a/second"]);
+        assert!(stale[0].ends_with("; nothing is done there"), "{stale:?}");
+    }
     // Fresh again, with nothing in it: that is what is true.
     servers.set("east", Some("a"), OBJECT, Answer::Objects(Vec::new()));
     let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
@@ -208,6 +216,39 @@ async fn each_list_is_replaced_by_its_own_last_good_one() {
         (targets, stale),
         (vec!["west:a/second".to_owned()], Vec::new())
     );
+}
+
+#[tokio::test]
+async fn what_comes_from_an_old_list_is_known_to() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    let kind = ObjectKind::TriggerAuthentication;
+    let text = WORKER.replace("NAMESPACE", "a").replace("NAME", "refers");
+    let text = text.replace("  - type", "  - authenticationRef: {name: keys}\n    type");
+    let refers = parse_yaml(text.as_bytes()).remove(0).root.unwrap();
+    let keys = "{apiVersion: keda.sh/v1alpha1, kind: TriggerAuthentication, metadata: {name: keys, namespace: a}, \
+        spec: {podIdentity: {provider: aws}}}";
+    let keys = parse_yaml(keys.as_bytes()).remove(0).root.unwrap();
+    let objects = Answer::Objects(vec![object("a", "worker"), refers]);
+    let keys = Answer::Objects(vec![keys]);
+    let settings = settings("cluster:a");
+    for (objects, keys, wanted) in [
+        (objects.clone(), keys.clone(), vec![]),
+        (objects, Answer::Fails, vec!["refers"]),
+        (Answer::Fails, keys, vec!["worker", "refers"]),
+    ] {
+        servers.set("east", Some("a"), OBJECT, objects);
+        servers.set("east", Some("a"), kind, keys);
+        let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
+        let loaded = loader
+            .load(&settings, unread, &servers, None)
+            .await
+            .unwrap();
+        let targets = &loaded.configuration.targets;
+        assert_eq!(targets.len(), 2, "{:?}", loaded.configuration.findings);
+        let stale = targets.iter().filter(|target| target.is_stale);
+        let stale: Vec<&str> = stale.map(|target| target.id.name.as_str()).collect();
+        assert_eq!(stale, wanted);
+    }
 }
 
 #[tokio::test]
@@ -224,6 +265,20 @@ async fn nothing_is_asked_for_that_is_not_needed() {
     let mut asked = servers.asked.take();
     asked.sort();
     assert_eq!(asked, ["scaledobjects east/*", "scaledobjects west/*"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_any_more_is_known_to_be_old() {
+    let (loader, settings, path) = (Loader::default(), settings("file:x"), Path::new("x"));
+    let text = WORKER.replace("NAMESPACE", "a").replace("NAME", "worker");
+    for (bytes, is_stale) in [
+        (Ok(text.clone().into_bytes()), false),
+        (Err(io::Error::other("gone")), true),
+        (Ok(text.into_bytes()), false),
+    ] {
+        let loaded = loader.file(&settings, path, bytes).unwrap();
+        assert_eq!(loaded.configuration.targets[0].is_stale, is_stale);
+    }
 }
 
 #[test]

@@ -9,10 +9,8 @@ use super::{
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
+use crate::owners::FINALIZER;
 use crate::policy::{Identity, Mode, Trigger};
-
-/// What keeps KEDA's operator from being overlooked when an object is deleted.
-const FINALIZER: &str = "finalizer.keda.sh";
 
 /// What was listed in a cluster.
 #[derive(Debug, Clone, Default)]
@@ -167,6 +165,7 @@ fn confine(target: Option<&Target>, node: &Node, roles: &[String], problems: &mu
             problems.error(None, &path, message);
         }
     }
+    let references = triggers;
     let triggers = target.map_or(&[][..], |target| &target.policy.triggers);
     for (index, trigger) in triggers.iter().enumerate() {
         let identity = match trigger {
@@ -178,14 +177,26 @@ fn confine(target: Option<&Target>, node: &Node, roles: &[String], problems: &mu
             && !roles.contains(arn)
         {
             let path = format!("spec.triggers[{index}].authenticationRef");
+            // Who may refer to a cluster-wide authentication need not be allowed to read it.
+            let role = if references.get(index).is_some_and(is_cluster_wide) {
+                "a role that is not allowed".to_owned()
+            } else {
+                format!("the role {}", quoted(arn))
+            };
             // The list is the function's owner's, and the object's status is not the place to read it.
             let message = format!(
-                "the authentication names the role {}, allowed: a role that OUTRIGGER_ROLES of the function lists; ask its owner to add it",
-                quoted(arn)
+                "the authentication names {role}, allowed: a role that OUTRIGGER_ROLES of the function lists; ask its owner to add it"
             );
             problems.error(None, &path, message);
         }
     }
+}
+
+/// Whether a trigger refers to a ClusterTriggerAuthentication.
+pub(crate) fn is_cluster_wide(trigger: &Node) -> bool {
+    let reference = trigger.get("authenticationRef");
+    reference.and_then(|reference| reference.get("kind")?.as_text())
+        == Some("ClusterTriggerAuthentication")
 }
 
 impl Configuration {

@@ -115,6 +115,7 @@ pub fn read_scaled_object(
                 workload,
                 polling_seconds,
                 policy,
+                is_stale: false,
                 manifest,
             }
         });

@@ -8,10 +8,8 @@ use serde::de::DeserializeOwned;
 use super::Clusters;
 use super::list::{Listed, Question, list};
 use crate::fields::{go_bool, is_dns_subdomain};
-use crate::owners::{Autoscaler, ScaledObject, TargetRef};
+use crate::owners::{Autoscaler, FINALIZER, ScaledObject, TargetRef};
 use crate::ports::{Fault, Namespace};
-
-const FINALIZER: &str = "finalizer.keda.sh";
 
 const AUTOSCALERS: Listed = Listed {
     group: "autoscaling",

@@ -84,7 +84,9 @@ fn object(raw: &RawValue) -> Option<Node> {
     } = serde_json::from_str(raw.get()).ok()?;
     let mut about: Vec<(String, Node)> = Vec::new();
     for key in METADATA {
-        let part = metadata.get(key).filter(|raw| raw.get().len() <= MAX_METADATA_BYTES);
+        let part = metadata
+            .get(key)
+            .filter(|raw| raw.get().len() <= MAX_METADATA_BYTES);
         if let Some(raw) = part {
             about.push((key.to_owned(), tree(raw)?));
         }
@@ -249,7 +251,8 @@ mod tests {
         wanted["metadata"]["annotations"] = json!({"outrigger.dev/mode": "shadow"});
         assert_eq!(found, wanted);
         let mut many = object(0);
-        many["metadata"]["annotations"]["autoscaling.keda.sh/x"] = json!("x".repeat(MAX_OBJECT_BYTES));
+        many["metadata"]["annotations"]["autoscaling.keda.sh/x"] =
+            json!("x".repeat(MAX_OBJECT_BYTES));
         assert_eq!(read(&many), wanted);
     }
 }

@@ -196,26 +196,30 @@ async fn a_bad_object_is_told_so_and_stops_no_other() {
     assert_eq!(sandbox.kubernetes().replicas("default", "bad"), Some(4));
 }
 
-/// Together they are more than is read of one answer, and the trees of a dozen more than the function has memory.
+/// Together they are more than is read of one answer.
 #[tokio::test]
 async fn objects_of_a_megabyte_are_refused_by_name_and_stop_no_other() {
     let sandbox = cluster().await;
     create(&sandbox, WORKER, |_| {});
-    for index in 0..4 {
-        create(&sandbox, &scaled_object(&format!("large-{index}")), |object| {
-            let triggers = object["spec"]["triggers"].as_array_mut().unwrap();
-            let one = triggers[0].clone();
-            triggers.resize(5_000, one);
-        });
+    for index in 0..3 {
+        create(
+            &sandbox,
+            &scaled_object(&format!("large-{index}")),
+            |object| {
+                let triggers = object["spec"]["triggers"].as_array_mut().unwrap();
+                let mut one = triggers[0].clone();
+                one["metadata"]["queueURL"] = json!("q".repeat(11_000));
+                triggers.resize(101, one);
+            },
+        );
     }
     let function = function(&sandbox, &[]).await;
     let (_, message) = function.error("{}").await;
     let refused = "`default/large-0` is refused: cluster demo (default/large-0): spec: found `more than 64 KiB";
-    println!("peak memory: {:?} MiB", function.peak_memory());
-    assert_names(&message, &["4 failed", refused]);
+    assert_names(&message, &["3 failed", refused]);
     assert!(function.peak_memory().is_none_or(|peak| peak < 100));
     assert_eq!(writes(&sandbox), [(2, 7)]);
-    let ready = condition(&object(&sandbox, "large-3"), "Ready");
+    let ready = condition(&object(&sandbox, "large-2"), "Ready");
     assert_names(&ready.2, &["more than 64 KiB"]);
 }
 
@@ -284,6 +288,28 @@ async fn an_object_reaches_no_further_than_its_namespace() {
     assert_eq!(condition(&object(&sandbox, "listed"), "Ready").0, "True");
 }
 
+/// Whoever may refer to what is in no namespace is not told what is in it.
+#[tokio::test]
+async fn the_role_of_a_cluster_wide_authentication_is_not_named() {
+    let sandbox = cluster_with(EVERYWHERE).await;
+    create(&sandbox, WORKER, |object| {
+        object["spec"]["triggers"][0]["authenticationRef"] =
+            json!({"name": "all", "kind": "ClusterTriggerAuthentication"});
+    });
+    let authentication = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ClusterTriggerAuthentication", "metadata": {"name": "all"},
+        "spec": {"podIdentity": {"provider": "aws", "roleArn": ROLE_ARN}},
+    });
+    sandbox.kubernetes().create(authentication).unwrap();
+    let function = function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:")]).await;
+    let (_, message) = function.error("{}").await;
+    let refused = "spec.triggers[0].authenticationRef: the authentication names a role that is not allowed, allowed: a role that OUTRIGGER_ROLES";
+    assert_names(&message, &["1 failed", refused]);
+    let ready = condition(&object(&sandbox, "worker"), "Ready");
+    assert_names(&ready.2, &[refused]);
+    assert!(!ready.2.contains(ROLE_ARN), "{ready:?}");
+}
+
 #[tokio::test]
 async fn a_list_that_fails_is_replaced_by_the_last_good_one() {
     let sandbox = cluster().await;
@@ -308,22 +334,62 @@ async fn a_list_that_fails_is_replaced_by_the_last_good_one() {
     function.answer("{}").await;
     assert_eq!(writes(&sandbox), [(2, 7)]);
     sandbox.queues().set_counts("orders", 90, 0, 0);
-    // The kinds are gone, for one invocation.
-    sandbox.kubernetes().set_keda_installed(false);
+    sandbox.kubernetes().fail(OBJECTS, forbidden, 1);
     let (kind, message) = function.error("{}").await;
     assert_eq!(kind, "Outrigger.TargetsFailed");
     assert_names(
         &message,
         &[
             "configuration: could not list",
-            "404",
-            "keda-2.20.2-crds.yaml",
+            "403",
             "the last good list is in force",
+            "nothing is scaled in from it",
         ],
     );
     assert_eq!(writes(&sandbox), [(2, 7), (7, 9)]);
+    function.answer("{}").await;
+
+    // What the old list says may no longer be so: not even a count above its maximum is lowered.
+    sandbox.kubernetes().set_replicas("default", "worker", 20);
+    function.new_lines();
+    sandbox.kubernetes().fail(OBJECTS, forbidden, 1);
+    function.error("{}").await;
+    assert_eq!(replicas(&sandbox), Some(20));
+    let lines = function.new_lines();
+    let line = decisions(&lines).pop().unwrap();
+    assert_eq!(line["decision"]["reason"], "OwnersUnknown");
+    assert_names(
+        line["decision"]["explanation"].as_str().unwrap(),
+        &["its ScaledObject was read before and cannot be read now"],
+    );
+    assert_eq!(
+        line["record"]["conflicts"].to_string(),
+        r#"[{"error":"ConfigurationStale"}]"#
+    );
+    function.answer("{}").await;
+    assert_eq!(replicas(&sandbox), Some(9));
+}
+
+#[tokio::test]
+async fn where_the_kind_is_gone_no_object_is_left() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    function.answer("{}").await;
+    sandbox.queues().set_counts("orders", 90, 0, 0);
+    sandbox.kubernetes().set_keda_installed(false);
+    let told = ["404", "keda-2.20.2-crds.yaml", "nothing is done there"];
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.ConfigurationUnreadable");
+    assert_names(&message, &told);
+    // Nor from a list of before the kind went.
+    let server = KubernetesFault::Status(403);
+    sandbox.kubernetes().fail(OBJECTS, server, 1);
+    function.error("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
     sandbox.kubernetes().set_keda_installed(true);
     function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 9)]);
 }
 
 #[tokio::test]
@@ -435,10 +501,17 @@ async fn what_kedas_operator_acts_on_is_left_to_it() {
     let (_, message) = function.error("{}").await;
     assert_names(
         &message,
-        &["`default/worker` is refused", "is not known", "403"],
+        &[
+            "horizontalpodautoscalers",
+            "403",
+            "their status is left alone",
+        ],
     );
-    assert_eq!(count(&sandbox, "PATCH"), 0);
+    // The pass looks again before it writes, and finds it.
+    assert_eq!(writes(&sandbox), []);
+    assert_eq!(object(&sandbox, "worker")["status"], Json::Null);
 
+    sandbox.clear_requests();
     // Beside it, in shadow mode, nothing of the object is written.
     let set_mode = |mode: &str| {
         sandbox
@@ -460,6 +533,25 @@ async fn what_kedas_operator_acts_on_is_left_to_it() {
     let answer = function.answer("{}").await;
     assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
     assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+}
+
+#[tokio::test]
+async fn without_the_autoscalers_what_kedas_operator_let_go_still_scales_out() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["metadata"]["finalizers"] = json!(["finalizer.keda.sh"]);
+    });
+    let function = function(&sandbox, &[]).await;
+    let autoscalers = "GET /apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let forbidden = KubernetesFault::Status(403);
+    sandbox.kubernetes().fail(autoscalers, forbidden, 100);
+    let (_, message) = function.error("{}").await;
+    assert_names(&message, &["403", "their status is left alone"]);
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    assert_eq!(object(&sandbox, "worker")["status"], Json::Null);
+    sandbox.kubernetes().set_replicas("default", "worker", 20);
+    function.error("{}").await;
+    assert_eq!(replicas(&sandbox), Some(20));
 }
 
 #[tokio::test]
