@@ -65,7 +65,7 @@ impl Objects for Servers {
         match answer {
             Some(Answer::Objects(nodes)) => Ok(nodes),
             Some(Answer::Later(nodes)) => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep_until(Instant::now() + Duration::from_millis(20)).await;
                 Ok(nodes)
             }
             Some(Answer::NoSuchKind) => Err(Fault::failed("NotFound", format!("404 {place}"))),
@@ -239,12 +239,12 @@ async fn what_comes_from_an_old_list_is_known_to() {
         servers.set("east", Some("a"), OBJECT, objects);
         servers.set("east", Some("a"), kind, keys);
         let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
-        let loaded = loader
+        let found = loader
             .load(&settings, unread, &servers, None)
             .await
             .unwrap();
-        let targets = &loaded.configuration.targets;
-        assert_eq!(targets.len(), 2, "{:?}", loaded.configuration.findings);
+        let targets = &found.configuration.targets;
+        assert_eq!(targets.len(), 2, "{:?}", found.configuration.findings);
         let stale = targets.iter().filter(|target| target.is_stale);
         let stale: Vec<&str> = stale.map(|target| target.id.name.as_str()).collect();
         assert_eq!(stale, wanted);
@@ -276,8 +276,8 @@ fn a_file_that_cannot_be_read_any_more_is_known_to_be_old() {
         (Err(io::Error::other("gone")), true),
         (Ok(text.into_bytes()), false),
     ] {
-        let loaded = loader.file(&settings, path, bytes).unwrap();
-        assert_eq!(loaded.configuration.targets[0].is_stale, is_stale);
+        let found = loader.file(&settings, path, bytes).unwrap();
+        assert_eq!(found.configuration.targets[0].is_stale, is_stale);
     }
 }
 
