@@ -24,7 +24,7 @@ use crate::pass::{self, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
-use crate::tell::{Occasion, Teller, Troubles, Untold, Voice};
+use crate::tell::{Occasion, Teller, Told, Untold, Voice};
 use crate::ticks::{Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
 
@@ -128,7 +128,7 @@ struct Function {
     clusters: Clusters,
     loader: Loader,
     last_reasons: RefCell<LastReasons>,
-    troubles: Troubles,
+    told: Told,
     stops: LastStops,
 }
 
@@ -143,7 +143,7 @@ impl Function {
             clusters,
             loader: Loader::default(),
             last_reasons: RefCell::default(),
-            troubles: Troubles::default(),
+            told: Told::default(),
             stops: LastStops::default(),
         }
     }
@@ -162,7 +162,7 @@ impl Function {
             stale,
             objects,
         } = self.load(deadline).await?;
-        let teller = Teller::new(&self.troubles, &objects);
+        let teller = Teller::new(&self.told, &objects);
         let voice = self.voice(wake.dry_run);
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
