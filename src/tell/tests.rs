@@ -177,6 +177,46 @@ async fn an_invocation_creates_so_many_events() {
     assert_eq!(names[0], "6b49d200-7-queuedepth-s");
 }
 
+fn ready(outcome: &Outcome<'_>) -> Json {
+    let status = status::of(Live::of(outcome).unwrap(), &Json::Null).unwrap();
+    status["conditions"][0].clone()
+}
+
+#[test]
+fn what_a_target_lacks_most_is_in_its_status_and_no_count() {
+    let configuration = configuration(1, "", "");
+    let target = &configuration.targets[0];
+    let faults = ["NonExistentQueue", "Forbidden", "NotFound"];
+    let faults = faults.map(|code| Fault::failed(code, format!("{code} it is")));
+    let unread = Outcome {
+        decided: None,
+        seen: None,
+        faults: faults.to_vec(),
+        ..outcome(target, None)
+    };
+    let expected = json!({"type": "Ready", "status": "False", "reason": "NotFound", "message": "NotFound it is"});
+    assert_eq!(ready(&unread), expected);
+    let failed = |to: u32| {
+        let fault = Fault::failed("Forbidden", format!("could not scale it from 1 to {to}"));
+        let failed = ready(&outcome(target, Some(fault)));
+        assert_eq!(
+            (&failed["status"], &failed["reason"]),
+            (&json!("False"), &json!("Forbidden"))
+        );
+        failed
+    };
+    assert_eq!(failed(2), failed(3));
+    // What can be told of a scale that was made or not wanted is told.
+    let held = Outcome {
+        effect: Effect::Held,
+        ..outcome(
+            target,
+            Some(Fault::failed("StateUnreadable", "the state is odd")),
+        )
+    };
+    assert_eq!(ready(&held)["message"], "the state is odd");
+}
+
 /// Room for one more, a change and a trouble: the change is told, and the trouble as soon as it can be.
 #[tokio::test]
 async fn a_trouble_that_could_not_be_told_is_told_later() {
