@@ -19,7 +19,7 @@ use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
 use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::Target;
+use crate::manifest::{Configuration, Target};
 use crate::pass::{self, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
@@ -182,12 +182,15 @@ impl Function {
             let mut outcomes = self.pass(&due, deadline, wake.dry_run).await;
             if let Some(voice) = &voice {
                 self.tell(&teller, voice, &mut outcomes, deadline).await;
+                self.tell_refused(&teller, voice, &configuration, deadline)
+                    .await;
             }
             tally.add(&places, outcomes);
         }
-        if let Some(Voice { statuses, .. }) = voice {
-            let untold = teller.refused(statuses, &configuration, deadline).await;
-            log_untold(&untold);
+        // Also where nothing is left to poll.
+        if let Some(voice) = &voice {
+            self.tell_refused(&teller, voice, &configuration, deadline)
+                .await;
         }
 
         let worked = begun.elapsed().saturating_sub(waited);
@@ -289,6 +292,18 @@ impl Function {
             default_cluster: self.settings.default_cluster(),
         };
         log_untold(&teller.outcomes(voice, outcomes, occasion).await);
+    }
+
+    /// Tells the objects that are refused why that is so, once.
+    async fn tell_refused(
+        &self,
+        teller: &Teller<'_>,
+        voice: &Voice<'_, Clusters, Clusters>,
+        configuration: &Configuration,
+        deadline: Option<Instant>,
+    ) {
+        let refused = teller.refused(voice.statuses, configuration, deadline);
+        log_untold(&refused.await);
     }
 
     /// What there is to scale, with its new findings told.

@@ -68,6 +68,7 @@ pub struct Teller<'f> {
     events_left: Cell<usize>,
     /// Events of the pass for which there was no room.
     left_out: Cell<usize>,
+    is_refusal_told: Cell<bool>,
     /// Clusters that were found not to keep a status as it was sent.
     unkept: RefCell<Vec<Untold>>,
     /// The statuses as they are, by object. Without one there is no object of ours, or somebody else writes it.
@@ -131,6 +132,7 @@ impl<'f> Teller<'f> {
             told,
             events_left: Cell::new(MAX_EVENTS),
             left_out: Cell::default(),
+            is_refusal_told: Cell::default(),
             unkept: RefCell::default(),
             statuses: RefCell::new(statuses.collect()),
         }
@@ -193,13 +195,16 @@ impl<'f> Teller<'f> {
         untold
     }
 
-    /// Writes into the objects that are refused why that is so.
+    /// Writes into the objects that are refused why that is so. What is listed once is told once.
     pub async fn refused<S: Statuses>(
         &self,
         statuses: &S,
         configuration: &Configuration,
         deadline: Option<Instant>,
     ) -> Vec<Untold> {
+        if self.is_refusal_told.replace(true) {
+            return Vec::new();
+        }
         let calls = Calls::new(deadline);
         let is_target = |(cluster, id): &Key| {
             let mut targets = configuration.targets.iter();
