@@ -153,7 +153,8 @@ fn check_looks_where_the_function_would() {
         ],
     );
     let (code, text) = check(&["-f", "mine.yaml", "--cluster", "prod"], None);
-    assert_eq!(code, 2, "{text}");
+    assert_eq!(code, 1, "{text}");
+    assert_names(&text, &["--file", "cannot be used with", "--cluster"]);
 }
 
 /// What an object refers to may stand in another file, as it does in a chart.
