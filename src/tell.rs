@@ -265,12 +265,13 @@ impl<'f> Teller<'f> {
         };
         let what = format!("an Event about `{}`", target.id);
         let create = || events.create(&place, event);
-        calls.bounded(&what, create).await?;
+        let created = calls.bounded(&what, create).await;
         if event.warning {
-            let key = key_of(target, occasion);
-            self.told.troubles.told(key, &event.reason, occasion.now);
+            let (key, is_told) = (key_of(target, occasion), created.is_ok());
+            let troubles = &self.told.troubles;
+            troubles.tried(key, &event.reason, occasion.now, is_told);
         }
-        Ok(())
+        created
     }
 
     /// Writes a status that differs from the one that is there. Whoever was faster owns it until it is listed again.

@@ -28,13 +28,20 @@ pub(super) struct Troubles(RefCell<HashMap<Key, TroublesOfTarget>>);
 struct TroublesOfTarget {
     /// The trouble of the last pass, if it was told.
     lasts: Option<String>,
-    /// What was told of late, and when.
-    told: Vec<(String, Timestamp)>,
+    /// What was tried of late.
+    tried: Vec<Tried>,
+}
+
+#[derive(Debug)]
+struct Tried {
+    reason: String,
+    at: Timestamp,
+    is_told: bool,
 }
 
 impl Troubles {
-    /// Whether a target's trouble of now, if there is one, is to be told: it was not there a pass ago, nor told of late.
-    /// One that is not told after all stays new.
+    /// Whether a target's trouble of now, if there is one, is to be told: it was not there a pass ago, nor tried of late.
+    /// One that is not tried after all stays new.
     pub(super) fn is_new(&self, key: &Key, reason: Option<&str>, now: Timestamp) -> bool {
         let mut known = self.0.borrow_mut();
         let Some(reason) = reason else {
@@ -47,23 +54,29 @@ impl Troubles {
             return true;
         };
         target
-            .told
-            .retain(|(_, at)| now.duration_since(*at) < AGAIN_AFTER);
-        let is_of_late = target.told.iter().any(|(told, _)| told == reason);
-        if is_of_late || target.lasts.as_deref() == Some(reason) {
-            target.lasts = Some(reason.to_owned());
+            .tried
+            .retain(|tried| now.duration_since(tried.at) < AGAIN_AFTER);
+        if let Some(tried) = target.tried.iter().find(|tried| tried.reason == reason) {
+            target.lasts = tried.is_told.then(|| reason.to_owned());
+            return false;
+        }
+        if target.lasts.as_deref() == Some(reason) {
             return false;
         }
         target.lasts = None;
-        target.told.len() < MAX_TROUBLES
+        target.tried.len() < MAX_TROUBLES
     }
 
-    /// It was told.
-    pub(super) fn told(&self, key: Key, reason: &str, now: Timestamp) {
+    /// It was told, or not: a server that refuses it is not asked at each poll.
+    pub(super) fn tried(&self, key: Key, reason: &str, now: Timestamp, is_told: bool) {
         let mut known = self.0.borrow_mut();
         let target = known.entry(key).or_default();
-        target.lasts = Some(reason.to_owned());
-        target.told.push((reason.to_owned(), now));
+        target.lasts = is_told.then(|| reason.to_owned());
+        target.tried.push(Tried {
+            reason: reason.to_owned(),
+            at: now,
+            is_told,
+        });
     }
 }
 
@@ -121,7 +134,7 @@ mod tests {
         for (seconds, reason) in passes {
             if troubles.is_new(&key("demo"), reason, at(seconds)) {
                 told.push(seconds);
-                troubles.told(key("demo"), reason.unwrap(), at(seconds));
+                troubles.tried(key("demo"), reason.unwrap(), at(seconds), true);
             }
         }
         told
@@ -185,6 +198,19 @@ mod tests {
         ];
         let five = five.map(|(seconds, reason)| (seconds, Some(reason)));
         assert_eq!(told(&troubles, five), [240, 300, 360, 720]);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_tried_again_after_ten_minutes_also_when_it_lasts() {
+        let troubles = Troubles::default();
+        let mut tries = Vec::new();
+        for seconds in (0..1_800).step_by(5) {
+            if troubles.is_new(&key("demo"), Some("Timeout"), at(seconds)) {
+                tries.push(seconds);
+                troubles.tried(key("demo"), "Timeout", at(seconds), seconds > 0);
+            }
+        }
+        assert_eq!(tries, [0, 600], "the second time it was told, and lasts");
     }
 
     #[test]
