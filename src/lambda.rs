@@ -19,12 +19,12 @@ use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
 use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::Target;
+use crate::manifest::{Configuration, Target};
 use crate::pass::{self, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
-use crate::tell::{Occasion, Teller, Troubles, Untold, Voice};
+use crate::tell::{Occasion, Teller, Told, Untold, Voice};
 use crate::ticks::{Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
 
@@ -128,7 +128,7 @@ struct Function {
     clusters: Clusters,
     loader: Loader,
     last_reasons: RefCell<LastReasons>,
-    troubles: Troubles,
+    told: Told,
     stops: LastStops,
 }
 
@@ -143,7 +143,7 @@ impl Function {
             clusters,
             loader: Loader::default(),
             last_reasons: RefCell::default(),
-            troubles: Troubles::default(),
+            told: Told::default(),
             stops: LastStops::default(),
         }
     }
@@ -162,7 +162,7 @@ impl Function {
             stale,
             objects,
         } = self.load(deadline).await?;
-        let teller = Teller::new(&self.troubles, &objects);
+        let teller = Teller::new(&self.told, &objects);
         let voice = self.voice(wake.dry_run);
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
@@ -182,12 +182,15 @@ impl Function {
             let mut outcomes = self.pass(&due, deadline, wake.dry_run).await;
             if let Some(voice) = &voice {
                 self.tell(&teller, voice, &mut outcomes, deadline).await;
+                self.tell_refused(&teller, voice, &configuration, deadline)
+                    .await;
             }
             tally.add(&places, outcomes);
         }
-        if let Some(Voice { statuses, .. }) = voice {
-            let untold = teller.refused(statuses, &configuration, deadline).await;
-            log_untold(&untold);
+        // Also where nothing is left to poll.
+        if let Some(voice) = &voice {
+            self.tell_refused(&teller, voice, &configuration, deadline)
+                .await;
         }
 
         let worked = begun.elapsed().saturating_sub(waited);
@@ -289,6 +292,18 @@ impl Function {
             default_cluster: self.settings.default_cluster(),
         };
         log_untold(&teller.outcomes(voice, outcomes, occasion).await);
+    }
+
+    /// Tells the objects that are refused why that is so, once.
+    async fn tell_refused(
+        &self,
+        teller: &Teller<'_>,
+        voice: &Voice<'_, Clusters, Clusters>,
+        configuration: &Configuration,
+        deadline: Option<Instant>,
+    ) {
+        let refused = teller.refused(voice.statuses, configuration, deadline);
+        log_untold(&refused.await);
     }
 
     /// What there is to scale, with its new findings told.

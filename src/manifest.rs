@@ -11,7 +11,7 @@ mod scaled_object;
 mod trigger;
 mod workload;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -126,16 +126,39 @@ impl Configuration {
             .filter(|finding| finding.problem.severity == Severity::Error)
     }
 
-    /// The names of what is refused: objects, or the document when it has no name. Each once, in order.
+    /// What is refused: objects, or the document when it has no name. Each once, in order.
     #[must_use]
-    pub fn refused(&self) -> Vec<String> {
-        let mut seen = HashSet::new();
-        self.errors()
-            .map(Finding::refused_key)
-            .filter(|key| seen.insert(key.clone()))
-            .map(|(_, name)| name)
-            .collect()
+    pub fn refused(&self) -> Vec<Refused<'_>> {
+        let mut refused: Vec<Refused<'_>> = Vec::new();
+        let mut index_of = HashMap::new();
+        for finding in self.errors() {
+            let (origin, name) = (&finding.origin, finding.refused_name());
+            let index = *index_of.entry((origin, name.clone())).or_insert_with(|| {
+                let findings = Vec::new();
+                refused.push(Refused {
+                    origin,
+                    name,
+                    findings,
+                });
+                refused.len() - 1
+            });
+            if let Some(refused) = refused.get_mut(index) {
+                refused.findings.push(finding);
+            }
+        }
+        refused
     }
+}
+
+/// What is refused, and all that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused<'c> {
+    /// Where it is: another place may have a thing of the same name.
+    pub origin: &'c Origin,
+    /// `namespace/name` of a ScaledObject, the kind and the name of another object, or the document that has no name.
+    pub name: String,
+    /// At least one.
+    pub findings: Vec<&'c Finding>,
 }
 
 /// Where objects come from.
@@ -148,9 +171,18 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// The cluster, if it is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::File(_) => None,
+            Self::Cluster(name) => Some(name),
+        }
+    }
+
     /// Whether it is this cluster.
     pub(crate) fn is_cluster(&self, name: &str) -> bool {
-        matches!(self, Self::Cluster(cluster) if cluster == name)
+        self.cluster() == Some(name)
     }
 }
 
@@ -161,7 +193,7 @@ pub struct Finding {
     pub origin: Origin,
     /// The document in the stream, or the object in the list, from 1.
     pub document: usize,
-    /// The object, such as `default/worker`, once it has a name.
+    /// The ScaledObject, such as `default/worker`, or kind and name of another object, once it has a name.
     pub object: Option<String>,
     /// The problem itself.
     pub problem: Problem,
@@ -175,11 +207,6 @@ impl Finding {
             Origin::File(file) => format!("document {} of {file}", self.document),
             Origin::Cluster(cluster) => format!("object {} of cluster {cluster}", self.document),
         })
-    }
-
-    /// What tells it from a thing of the same name somewhere else.
-    pub(crate) fn refused_key(&self) -> (&Origin, String) {
-        (&self.origin, self.refused_name())
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::decide::{Decision, Reason};
-use crate::manifest::{Configuration, Finding, Target};
+use crate::manifest::{Configuration, Refused, Target};
 use crate::pass::{Decided, Effect, Outcome};
 use crate::policy::{MetricQuery, Mode};
 use crate::record::{decision_json, record_json};
@@ -87,10 +87,11 @@ pub fn select<'t>(
             };
             // A refused object is reported as such, which says more than that there is none.
             let refused = configuration.refused();
+            let is_refused = |name: &String| refused.iter().any(|refused| refused.name == *name);
             let unknown = names
                 .iter()
                 .map(ToString::to_string)
-                .filter(|name| !exists(name) && !refused.contains(name));
+                .filter(|name| !exists(name) && !is_refused(name));
             (all.filter(is_named).collect(), unknown.collect())
         }
     }
@@ -367,7 +368,8 @@ pub fn failed_names(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Vec<Strin
         .iter()
         .map(|_| "configuration".to_owned())
         .collect();
-    names.extend(invocation.configuration.refused());
+    let refused = invocation.configuration.refused().into_iter();
+    names.extend(refused.map(|refused| refused.name));
     names.extend(invocation.unknown.iter().cloned());
     names.extend(
         tally
@@ -386,25 +388,11 @@ pub fn failure(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String>
         .iter()
         .map(|stale| format!("configuration: {stale}"))
         .collect();
-    // The first error of each refused name, and how many more it has.
-    let mut refused: Vec<(String, &Finding, usize)> = Vec::new();
-    let mut index_of = HashMap::new();
-    for finding in invocation.configuration.errors() {
-        let key = finding.refused_key();
-        if let Some((.., more)) = index_of
-            .get(&key)
-            .and_then(|index: &usize| refused.get_mut(*index))
-        {
-            *more += 1;
-        } else {
-            let name = key.1.clone();
-            index_of.insert(key, refused.len());
-            refused.push((name, finding, 0));
+    for Refused { name, findings, .. } in invocation.configuration.refused() {
+        if let Some((first, more)) = findings.split_first() {
+            let more = and_more(more.len());
+            causes.push(format!("`{name}` is refused: {first}{more}"));
         }
-    }
-    for (name, first, more) in refused {
-        let more = and_more(more);
-        causes.push(format!("`{name}` is refused: {first}{more}"));
     }
     causes.extend(invocation.unknown.iter().map(|name| {
         format!("`{name}` is not a target of this configuration; targets are named `namespace/name` of their ScaledObject")

@@ -6,14 +6,15 @@
 
 mod event;
 mod status;
+mod told;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ use crate::pass::{Effect, Outcome};
 use crate::policy::Mode;
 use crate::ports::{Event, Events, Fault, FaultKind, Namespace, Place, Statuses, Version};
 
+pub use told::Told;
+
 /// What telling may take after one pass. The next poll waits for it.
 const TELL_SECONDS: u64 = 5;
 
@@ -32,9 +35,6 @@ const MAX_CALLS: usize = 16;
 
 /// Events of one invocation. Each is an object in etcd for an hour; a thousand workloads that scale at once are told by the log.
 pub const MAX_EVENTS: usize = 100;
-
-/// A trouble that comes and goes is told again only after so many minutes.
-const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// What writes for the telling, and nothing else.
 #[derive(Debug)]
@@ -61,57 +61,16 @@ impl<'o, 't> Live<'o, 't> {
 /// The cluster and the id of an object.
 type Key = (String, TargetId);
 
-/// The troubles that were told, kept while the environment is warm. One that is new to a new environment is told once more.
-#[derive(Debug, Default)]
-pub struct Troubles(RefCell<HashMap<Key, Trouble>>);
-
-#[derive(Debug)]
-struct Trouble {
-    reason: String,
-    told: Timestamp,
-    /// Whether the last pass had it, too.
-    lasts: bool,
-}
-
-impl Troubles {
-    /// Whether a target's trouble of now, if there is one, is to be told: it was not there a pass ago, nor told of late.
-    fn is_new(&self, key: Key, reason: Option<&str>, now: Timestamp) -> bool {
-        let mut known = self.0.borrow_mut();
-        match (known.get_mut(&key), reason) {
-            (Some(trouble), Some(reason)) if trouble.reason == reason => {
-                let is_old = now.duration_since(trouble.told) >= AGAIN_AFTER;
-                let is_new = !trouble.lasts && is_old;
-                if is_new {
-                    trouble.told = now;
-                }
-                trouble.lasts = true;
-                is_new
-            }
-            (Some(trouble), None) => {
-                trouble.lasts = false;
-                false
-            }
-            (None, None) => false,
-            (_, Some(reason)) => {
-                let trouble = Trouble {
-                    reason: reason.to_owned(),
-                    told: now,
-                    lasts: true,
-                };
-                known.insert(key, trouble);
-                true
-            }
-        }
-    }
-}
-
 /// What one invocation knows of what it tells.
 #[derive(Debug)]
 pub struct Teller<'f> {
-    troubles: &'f Troubles,
+    told: &'f Told,
     events_left: Cell<usize>,
     /// Events of the pass for which there was no room.
     left_out: Cell<usize>,
+    is_refusal_told: Cell<bool>,
+    /// Clusters that were found not to keep a status as it was sent.
+    unkept: RefCell<Vec<Untold>>,
     /// The statuses as they are, by object. Without one there is no object of ours, or somebody else writes it.
     statuses: RefCell<BTreeMap<Key, ListedObject>>,
 }
@@ -164,15 +123,17 @@ impl Calls {
 impl<'f> Teller<'f> {
     /// For one invocation, with the objects that were listed for it.
     #[must_use]
-    pub fn new(troubles: &'f Troubles, objects: &[(String, ListedObject)]) -> Self {
+    pub fn new(told: &'f Told, objects: &[(String, ListedObject)]) -> Self {
         let statuses = objects.iter().map(|(cluster, object)| {
             let key = (cluster.clone(), object.id.clone());
             (key, object.clone())
         });
         Self {
-            troubles,
+            told,
             events_left: Cell::new(MAX_EVENTS),
             left_out: Cell::default(),
+            is_refusal_told: Cell::default(),
+            unkept: RefCell::default(),
             statuses: RefCell::new(statuses.collect()),
         }
     }
@@ -190,16 +151,20 @@ impl<'f> Teller<'f> {
         let live: Vec<_> = live
             .filter_map(|(index, outcome)| Some((index, Live::of(outcome)?)))
             .collect();
-        let events = live
+        // What was done comes before what was not: of that there is as much at the next pass.
+        let scaled = live
             .iter()
-            .flat_map(|(_, live)| self.events(*live, occasion));
-        let events: Vec<(Place, TargetId, Event)> = events.collect();
-        let created = events.iter().map(async |(place, id, event)| {
-            let what = format!("an Event about `{id}`");
-            let create = || voice.events.create(place, event);
-            let created = calls.bounded(&what, create).await;
-            created.err().map(|fault| Untold {
-                target: id.to_string(),
+            .filter_map(|(_, live)| Some((*live, event::scaled(*live, occasion.now)?)));
+        let troubles = live
+            .iter()
+            .filter_map(|(_, live)| Some((*live, self.new_trouble(*live, occasion)?)));
+        let events = scaled.chain(troubles).filter(|_| self.has_room());
+        let events: Vec<(Live<'_, '_>, Event)> = events.collect();
+        let created = events.iter().map(async |(live, event)| {
+            let target = live.0.target;
+            let created = self.create(voice.events, &calls, target, event, occasion);
+            created.await.err().map(|fault| Untold {
+                target: target.id.to_string(),
                 fault,
             })
         });
@@ -213,6 +178,7 @@ impl<'f> Teller<'f> {
         let (created, written) = join(join_all(created), join_all(written)).await;
         let mut untold: Vec<Untold> = created.into_iter().flatten().collect();
         untold.extend(left_out(self.left_out.take()));
+        untold.append(&mut self.unkept.borrow_mut());
         for (index, fault) in written.into_iter().flatten() {
             let Some(outcome) = outcomes.get_mut(index) else {
                 continue;
@@ -229,13 +195,16 @@ impl<'f> Teller<'f> {
         untold
     }
 
-    /// Writes into the objects that are refused why that is so.
+    /// Writes into the objects that are refused why that is so. What is listed once is told once.
     pub async fn refused<S: Statuses>(
         &self,
         statuses: &S,
         configuration: &Configuration,
         deadline: Option<Instant>,
     ) -> Vec<Untold> {
+        if self.is_refusal_told.replace(true) {
+            return Vec::new();
+        }
         let calls = Calls::new(deadline);
         let is_target = |(cluster, id): &Key| {
             let mut targets = configuration.targets.iter();
@@ -252,38 +221,57 @@ impl<'f> Teller<'f> {
             })
         });
         let written = join_all(written).await;
-        written.into_iter().flatten().collect()
+        let mut untold: Vec<Untold> = written.into_iter().flatten().collect();
+        untold.append(&mut self.unkept.borrow_mut());
+        untold
     }
 
-    /// The Events of one outcome, while there are any left.
-    fn events(&self, live: Live<'_, '_>, occasion: Occasion<'_>) -> Vec<(Place, TargetId, Event)> {
-        let target = live.0.target;
-        let cluster = cluster_of(target, occasion).to_owned();
+    /// The Event of a trouble that is to be told.
+    fn new_trouble(&self, live: Live<'_, '_>, occasion: Occasion<'_>) -> Option<Event> {
+        // What was not looked at has neither more nor less trouble than before.
+        if live.0.effect == Effect::NotReached {
+            return None;
+        }
         let trouble = event::trouble(live, occasion.now);
         let reason = trouble.as_ref().map(|event| event.reason.as_str());
-        let key = (cluster.clone(), target.id.clone());
-        // What was not looked at has neither more nor less trouble than before.
-        let is_new =
-            live.0.effect != Effect::NotReached && self.troubles.is_new(key, reason, occasion.now);
-        let events = event::scaled(live, occasion.now).into_iter();
-        let events = events.chain(trouble.filter(|_| is_new));
-        let events = events.filter(|_| {
-            let left = self.events_left.get();
-            self.events_left.set(left.saturating_sub(1));
-            let left_out = usize::from(left == 0);
-            self.left_out.set(self.left_out.get() + left_out);
-            left > 0
-        });
+        let key = key_of(live.0.target, occasion);
+        let is_new = self.told.troubles.is_new(&key, reason, occasion.now);
+        trouble.filter(|_| is_new)
+    }
+
+    /// Takes the room of one more Event, if there is any.
+    fn has_room(&self) -> bool {
+        let left = self.events_left.get();
+        self.events_left.set(left.saturating_sub(1));
+        let left_out = usize::from(left == 0);
+        self.left_out.set(self.left_out.get() + left_out);
+        left > 0
+    }
+
+    async fn create<E: Events>(
+        &self,
+        events: &E,
+        calls: &Calls,
+        target: &Target,
+        event: &Event,
+        occasion: Occasion<'_>,
+    ) -> Result<(), Fault> {
         let place = Place {
             namespace: Namespace {
-                cluster,
+                cluster: cluster_of(target, occasion).to_owned(),
                 name: target.id.namespace.clone(),
             },
             workload: target.workload.clone(),
         };
-        events
-            .map(|event| (place.clone(), target.id.clone(), event))
-            .collect()
+        let what = format!("an Event about `{}`", target.id);
+        let create = || events.create(&place, event);
+        let created = calls.bounded(&what, create).await;
+        if event.warning {
+            let (key, is_told) = (key_of(target, occasion), created.is_ok());
+            let troubles = &self.told.troubles;
+            troubles.tried(key, &event.reason, occasion.now, is_told);
+        }
+        created
     }
 
     /// Writes a status that differs from the one that is there. Whoever was faster owns it until it is listed again.
@@ -300,7 +288,10 @@ impl<'f> Teller<'f> {
         let Some(listed) = listed else {
             return Ok(());
         };
-        let Some(new) = new(&listed.status).filter(|new| *new != listed.status) else {
+        let is_vain = |new: &Json| {
+            *new == listed.status || self.told.unkept.is_vain(&key, &listed.status, new)
+        };
+        let Some(new) = new(&listed.status).filter(|new| !is_vain(new)) else {
             return Ok(());
         };
         let namespace = Namespace {
@@ -316,6 +307,14 @@ impl<'f> Teller<'f> {
         let result = calls.bounded(&what, write).await;
         let mut known = self.statuses.borrow_mut();
         match result {
+            // As it was before, with another status sent.
+            Ok(version) if version == listed.version => {
+                let untold = unkept(cluster, id, &listed.status, &new);
+                if self.told.unkept.add(key, listed.status, new) {
+                    self.unkept.borrow_mut().push(untold);
+                }
+                Ok(())
+            }
             Ok(version) => {
                 let written = ListedObject {
                     status: new,
@@ -346,6 +345,27 @@ fn left_out(count: usize) -> Option<Untold> {
         target: format!("{count} of them"),
         fault: Fault::failed("TooManyEvents", message),
     })
+}
+
+/// What is said of a cluster that does not keep a status as it was sent.
+fn unkept(cluster: &str, id: &TargetId, kept: &Json, sent: &Json) -> Untold {
+    let sent_fields = sent.as_object().into_iter().flatten();
+    let lost = sent_fields.filter(|(name, value)| kept.get(name) != Some(value));
+    let lost: Vec<&str> = lost.map(|(name, _)| name.as_str()).collect();
+    let message = format!(
+        "cluster `{cluster}` does not keep `{}` in the status of a ScaledObject, since its CustomResourceDefinition is older than KEDA 2.20; \
+         scaling does not need it; to see all of the status apply \
+         https://github.com/kedacore/keda/releases/download/v2.20.2/keda-2.20.2-crds.yaml",
+        lost.join("`, `")
+    );
+    Untold {
+        target: id.to_string(),
+        fault: Fault::failed("StatusNotKept", message),
+    }
+}
+
+fn key_of(target: &Target, occasion: Occasion<'_>) -> Key {
+    (cluster_of(target, occasion).to_owned(), target.id.clone())
 }
 
 fn cluster_of<'a>(target: &'a Target, occasion: Occasion<'a>) -> &'a str {

@@ -291,7 +291,7 @@ pub(crate) fn credentials_hint(identity: &Identity) -> &'static str {
     }
 }
 
-/// An error with everything below it, each level once.
+/// An error with everything below it, each level once, and the same at each attempt.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -302,5 +302,16 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
         }
         source = error.source();
     }
-    text
+    without_request_id(&text)
+}
+
+/// What the SDK shows of an error without the id of the request: a text that is new each time would be told each time.
+fn without_request_id(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, after)) = rest.split_once(", aws_request_id: \"") {
+        kept += before;
+        rest = after.split_once('"').map_or("", |(_, after)| after);
+    }
+    kept + rest
 }

@@ -22,6 +22,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Whether any of the options is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.config.is_some() || !self.cluster.is_empty() || self.region.is_some()
+    }
+
     /// The function's settings, where an option stands in for its variable, and a file for its source.
     pub(crate) fn settings(
         &self,

@@ -23,15 +23,16 @@ use crate::thousandths;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --config cluster:NS1,NS2 the ScaledObjects of the clusters are checked as the function does it, with your own AWS credentials; a file is \
-checked without any.")]
+checked without any.
+
+Without --file and --config, OUTRIGGER_CONFIG says what is checked, and without that the file outrigger.yaml is.")]
 pub(crate) struct Arguments {
     /// Files with ScaledObjects, read as one stream; `-` reads standard input, as in `helm template … | outrigger check -f -`.
     #[arg(
         short,
         long = "file",
         value_name = "FILE|-",
-        default_value = "outrigger.yaml",
-        conflicts_with = "config"
+        conflicts_with_all = ["config", "cluster", "region"]
     )]
     files: Vec<PathBuf>,
     /// The namespace of objects that name none.
@@ -39,6 +40,24 @@ pub(crate) struct Arguments {
     namespace: String,
     #[command(flatten)]
     access: Access,
+}
+
+impl Arguments {
+    /// The files to check; `None` where the objects are in clusters, or an option says that they should be.
+    fn files(&self, environment: &BTreeMap<String, String>) -> Option<Vec<PathBuf>> {
+        if !self.files.is_empty() {
+            return Some(self.files.clone());
+        }
+        if self.access.is_given() {
+            return None;
+        }
+        let source = environment.get("OUTRIGGER_CONFIG");
+        let source = source.filter(|source| !source.is_empty());
+        let path = source.map_or(Some("outrigger.yaml"), |source| {
+            source.strip_prefix("file:").filter(|path| !path.is_empty())
+        });
+        path.map(|path| vec![PathBuf::from(path)])
+    }
 }
 
 /// What was found so far, as text.
@@ -55,16 +74,12 @@ pub(crate) async fn run(
     environment: &BTreeMap<String, String>,
 ) -> Result<ExitCode, Failure> {
     let mut checked = Checked::default();
-    if arguments.access.config.is_some() {
-        clusters(&arguments.access, environment, &mut checked).await?;
-    } else {
-        let configuration = read_manifests(&arguments.files, &arguments.namespace, &[])?;
-        let names: Vec<_> = arguments
-            .files
-            .iter()
-            .map(|path| path.to_string_lossy())
-            .collect();
+    if let Some(files) = arguments.files(environment) {
+        let configuration = read_manifests(&files, &arguments.namespace, &[])?;
+        let names: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
         checked.add(&configuration, &names.join(", "));
+    } else {
+        clusters(&arguments.access, environment, &mut checked).await?;
     }
     let Checked {
         mut text,
@@ -93,8 +108,15 @@ async fn clusters(
     let aws = Aws::from_environment().await;
     let settings = access.settings(None, environment, aws.region())?;
     if let Source::File(path) = &settings.source {
-        let message = format!("`--config` names the file `{}`", path.display());
-        return Err(hinted(message, "check a file with -f FILE"));
+        let path = path.display();
+        let message = match access.config {
+            Some(_) => format!("`--config` names the file `{path}`"),
+            None => format!(
+                "`--cluster` and `--region` are about clusters, and the ScaledObjects are in the file `{path}`"
+            ),
+        };
+        let hint = "check a file with -f FILE, and clusters with --config cluster:NS1,NS2";
+        return Err(hinted(message, hint));
     }
     let clusters = Clusters::new(Arc::new(aws), settings.clusters.clone());
     clusters.begin_invocation().await;
@@ -131,12 +153,18 @@ impl Checked {
         let (good, bad) = (configuration.targets.len(), configuration.refused().len());
         let _infallible = writeln!(
             self.text,
-            "{source}: {good} targets, {bad} refused, {} other documents skipped",
-            configuration.skipped
+            "{source}: {}, {bad} refused, {} skipped",
+            counted(good, "target"),
+            counted(configuration.skipped, "other document"),
         );
         self.refused += bad;
         self.found += good + bad;
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 fn describe(target: &Target) -> String {

@@ -308,21 +308,17 @@ impl Status {
         outcomes: &'a [Outcome<'a>],
         configuration: &'a Configuration,
     ) -> Vec<Row<'a>> {
-        let refused = configuration.refused().into_iter().filter(|name| {
+        let refused = configuration.refused().into_iter().filter(|refused| {
+            let name = refused.name.as_str();
             let is_named = match &self.scope {
-                Scope::Targets(names) => names.iter().any(|wanted| wanted.to_string() == *name),
+                Scope::Targets(names) => names.iter().any(|wanted| wanted.to_string() == name),
                 Scope::All | Scope::Queues(_) => true,
             };
+            let name = name.strip_prefix("TriggerAuthentication ").unwrap_or(name);
             let namespace = name.split_once('/').map(|(namespace, _)| namespace);
             is_named && (self.namespace.is_none() || self.namespace.as_deref() == namespace)
         });
-        let refused = refused.map(|name| Row::Refused {
-            findings: configuration
-                .errors()
-                .filter(|finding| finding.refused_name() == name)
-                .collect(),
-            name,
-        });
+        let refused = refused.map(Row::Refused);
         outcomes.iter().map(Row::Seen).chain(refused).collect()
     }
 }

@@ -121,13 +121,16 @@ impl Authentications {
         Problems::default()
     }
 
-    /// What is wrong with the authentications that some trigger refers to: document, name, problems.
+    /// What is wrong with the authentications that some trigger refers to: document, kind and name, problems.
     pub(super) fn used(self) -> impl Iterator<Item = (usize, String, Problems)> {
         let used = self.broken.into_iter().filter(|broken| broken.used.get());
         used.map(|broken| {
             let (namespace, name) = broken.key;
-            let object =
-                namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+            // With its kind: a ScaledObject may have the same name, and nothing be wrong with it.
+            let object = match namespace {
+                Some(namespace) => format!("TriggerAuthentication {namespace}/{name}"),
+                None => format!("ClusterTriggerAuthentication {name}"),
+            };
             (broken.document, object, broken.problems)
         })
     }

@@ -261,8 +261,10 @@ kind: ScaledObject
         );
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let refused = configuration.refused().into_iter();
+    let refused: Vec<String> = refused.map(|refused| refused.name).collect();
     assert_eq!(
-        configuration.refused(),
+        refused,
         [
             "default/worker",
             "document 2 of outrigger.yaml",
@@ -398,6 +400,25 @@ fn queue_addresses() {
     let from_env = "queueURLFromEnv: QUEUE_URL\nawsRegion: eu-west-1\nidentityOwner: operator";
     assert_eq!(errors(&object("", from_env)).len(), 1);
     assert!(error(&object("", from_env)).contains("write the URL into `queueURL`"));
+}
+
+/// Something is wrong with the authentication that another object uses, and nothing with the object of the same name.
+#[test]
+fn an_authentication_is_no_scaled_object_of_the_same_name() {
+    let other = WORKER
+        .replace("name: worker", "name: other")
+        .replace("name: keda-aws-credentials", "name: worker");
+    let authentication = "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: worker}\nspec: {podIdentity: {provider: aws-eks}}\n";
+    let configuration = read_text(&format!("{WORKER}---\n{other}---\n{authentication}"));
+    let targets = configuration.targets.iter();
+    let targets: Vec<String> = targets.map(|target| target.id.to_string()).collect();
+    assert_eq!(targets, ["default/worker"]);
+    let refused = configuration.refused().into_iter();
+    let refused: Vec<String> = refused.map(|refused| refused.name).collect();
+    assert_eq!(
+        refused,
+        ["default/other", "TriggerAuthentication default/worker"]
+    );
 }
 
 #[test]

@@ -215,16 +215,17 @@ impl Call<'_> {
     fn error(&self, status: u16, code: &str, message: &str) -> Reply {
         let kind = if status < 500 { "Sender" } else { "Receiver" };
         let error = json!({"Type": kind, "Code": code, "Message": message});
-        if self.wants_json {
-            let body = json!({"Error": error, "RequestId": super::random_id()});
-            return server::json(status, &body).into();
-        }
-        let body = format!(
-            "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error>{}</Error><RequestId>{}</RequestId></ErrorResponse>",
-            xml(&error),
-            super::random_id(),
-        );
-        server::answer(status, "text/xml", body).into()
+        let id = super::random_id();
+        let response = if self.wants_json {
+            server::json(status, &json!({"Error": error, "RequestId": id}))
+        } else {
+            let body = format!(
+                "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error>{}</Error><RequestId>{id}</RequestId></ErrorResponse>",
+                xml(&error),
+            );
+            server::answer(status, "text/xml", body)
+        };
+        server::with_header(response, "x-amzn-requestid", &id).into()
     }
 
     fn struck_by(&self, fault: Fault) -> Reply {

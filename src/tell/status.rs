@@ -219,7 +219,8 @@ fn ready(live: Live<'_, '_>) -> Said {
         ..
     }) = &outcome.decided
     else {
-        let fault = outcome.faults.first();
+        // That of the workload, which is what this target lacks; others, of its readings and its state, may come before it.
+        let fault = outcome.faults.last();
         let (code, message) = fault.map_or(("Unknown", ""), |fault| (&fault.code, &fault.message));
         return said("False", code, message);
     };
@@ -245,6 +246,11 @@ fn ready(live: Live<'_, '_>) -> Said {
             let message = "Some triggers defined in ScaledObject are not working correctly";
             return said("Unknown", "PartialTriggerError", told(message, &failing));
         }
+    }
+    if let (Effect::NotDone, Some(fault)) = (outcome.effect, outcome.faults.last()) {
+        // Without its message, whose counts follow the queue.
+        let message = "The count of the workload could not be written; the log says why";
+        return said("False", &fault.code, message);
     }
     let fault = outcome.faults.iter();
     let mut fault = fault.filter(|fault| fault.kind == FaultKind::Failed);

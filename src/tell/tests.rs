@@ -96,6 +96,8 @@ struct Server {
     statuses: RefCell<Vec<(String, Json)>>,
     fault: RefCell<Option<Fault>>,
     hangs: Cell<bool>,
+    /// Drops what is new in a status, as a server does whose definition of the kind is an old one.
+    drops: Cell<bool>,
 }
 
 impl Events for Server {
@@ -122,6 +124,7 @@ impl Statuses for Server {
         let mut statuses = self.statuses.borrow_mut();
         statuses.push((seen.version.clone(), status.clone()));
         match self.fault.borrow().clone() {
+            None if self.drops.get() => Ok(seen.version.clone()),
             None => Ok(format!("{}0", seen.version)),
             Some(fault) => Err(fault),
         }
@@ -146,44 +149,11 @@ async fn tell(
     teller.outcomes(&voice, outcomes, occasion).await
 }
 
-#[test]
-fn a_trouble_is_new_when_it_begins_and_not_of_late() {
-    let troubles = Troubles::default();
-    let id = TargetId {
-        namespace: "a".to_owned(),
-        name: "b".to_owned(),
-    };
-    for (seconds, reason, expected) in [
-        (0, None, false),
-        (60, Some("AccessDenied"), true),
-        (120, Some("AccessDenied"), false),
-        // However long it lasts.
-        (9_000, Some("AccessDenied"), false),
-        (9_060, None, false),
-        (9_120, Some("AccessDenied"), true),
-        (9_180, None, false),
-        (9_240, Some("AccessDenied"), false),
-        (9_300, None, false),
-        (9_720, Some("AccessDenied"), true),
-        (9_780, Some("Contested"), true),
-        (9_840, Some("Contested"), false),
-    ] {
-        let key = (CLUSTER.to_owned(), id.clone());
-        assert_eq!(
-            troubles.is_new(key, reason, at(seconds)),
-            expected,
-            "{seconds}"
-        );
-    }
-    let other = ("other".to_owned(), id);
-    assert!(troubles.is_new(other, Some("Contested"), at(9_900)));
-}
-
 #[tokio::test]
 async fn an_invocation_creates_so_many_events() {
     let configuration = configuration(MAX_EVENTS + 20, "", "");
-    let (server, troubles) = (Server::default(), Troubles::default());
-    let teller = Teller::new(&troubles, &[]);
+    let (server, told) = (Server::default(), Told::default());
+    let teller = Teller::new(&told, &[]);
     let targets = configuration.targets.iter();
     let mut outcomes: Vec<_> = targets.map(|target| outcome(target, None)).collect();
     for left_out in [20, MAX_EVENTS + 20] {
@@ -207,12 +177,127 @@ async fn an_invocation_creates_so_many_events() {
     assert_eq!(names[0], "6b49d200-7-queuedepth-s");
 }
 
+fn ready(outcome: &Outcome<'_>) -> Json {
+    let status = status::of(Live::of(outcome).unwrap(), &Json::Null).unwrap();
+    status["conditions"][0].clone()
+}
+
+#[test]
+fn what_a_target_lacks_most_is_in_its_status_and_no_count() {
+    let configuration = configuration(1, "", "");
+    let target = &configuration.targets[0];
+    let faults = ["NonExistentQueue", "Forbidden", "NotFound"];
+    let faults = faults.map(|code| Fault::failed(code, format!("{code} it is")));
+    let unread = Outcome {
+        decided: None,
+        seen: None,
+        faults: faults.to_vec(),
+        ..outcome(target, None)
+    };
+    let expected = json!({"type": "Ready", "status": "False", "reason": "NotFound", "message": "NotFound it is"});
+    assert_eq!(ready(&unread), expected);
+    let failed = |to: u32| {
+        let fault = Fault::failed("Forbidden", format!("could not scale it from 1 to {to}"));
+        let failed = ready(&outcome(target, Some(fault)));
+        assert_eq!(
+            (&failed["status"], &failed["reason"]),
+            (&json!("False"), &json!("Forbidden"))
+        );
+        failed
+    };
+    assert_eq!(failed(2), failed(3));
+    // What can be told of a scale that was made or not wanted is told.
+    let held = Outcome {
+        effect: Effect::Held,
+        ..outcome(
+            target,
+            Some(Fault::failed("StateUnreadable", "the state is odd")),
+        )
+    };
+    assert_eq!(ready(&held)["message"], "the state is odd");
+}
+
+/// Room for one more, a change and a trouble: the change is told, and the trouble as soon as it can be.
+#[tokio::test]
+async fn a_trouble_that_could_not_be_told_is_told_later() {
+    let configuration = configuration(2, "", "");
+    let (server, told) = (Server::default(), Told::default());
+    let [a, b] = [&configuration.targets[0], &configuration.targets[1]];
+    let denied = || Some(Fault::failed("AccessDenied", "…"));
+    let reasons = || {
+        let events = server.events.take().into_iter();
+        events.map(|event| event.reason).collect::<Vec<_>>()
+    };
+    let teller = Teller::new(&told, &[]);
+    teller.events_left.set(1);
+    let mut outcomes = [outcome(a, denied()), outcome(b, None)];
+    let untold = tell(&server, &teller, &mut outcomes, 0).await;
+    assert_eq!(
+        (reasons(), untold.len()),
+        (vec!["QueueDepth".to_owned()], 1)
+    );
+    // The next invocation has room, but is not let.
+    let teller = Teller::new(&told, &[]);
+    *server.fault.borrow_mut() = Some(Fault::failed("Timeout", "no answer"));
+    let mut outcomes = [outcome(a, denied())];
+    tell(&server, &teller, &mut outcomes, 60).await;
+    assert_eq!(reasons(), ["AccessDenied"]);
+    *server.fault.borrow_mut() = None;
+    for (seconds, expected) in [(120, 0), (660, 1), (720, 0), (1_320, 0)] {
+        tell(&server, &teller, &mut outcomes, seconds).await;
+        assert_eq!(reasons().len(), expected, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_keep_is_not_sent_again_and_said_once() {
+    let configuration = configuration(2, "", "");
+    let (server, told) = (Server::default(), Told::default());
+    let targets = configuration.targets.iter();
+    let mut outcomes: Vec<_> = targets
+        .clone()
+        .map(|target| outcome(target, None))
+        .collect();
+    let old = |target: &Target| {
+        let outcome = outcome(target, None);
+        let mut status = status::of(Live::of(&outcome).unwrap(), &Json::Null).unwrap();
+        status.as_object_mut().unwrap().remove("triggersTypes");
+        listed(target, status)
+    };
+    server.drops.set(true);
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        // As each invocation lists them.
+        let objects: Vec<_> = targets.clone().map(old).collect();
+        let teller = Teller::new(&told, &objects);
+        for _ in 0..2 {
+            said.extend(tell(&server, &teller, &mut outcomes, 0).await);
+        }
+    }
+    assert_eq!(server.statuses.take().len(), 2, "one for each object");
+    let [Untold { fault, .. }] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    let text = "cluster `demo` does not keep `triggersTypes` in the status";
+    assert!(fault.message.starts_with(text), "{fault}");
+    assert!(outcomes.iter().all(|outcome| outcome.faults.is_empty()));
+    // Another status is.
+    let objects = [old(&configuration.targets[0])];
+    let teller = Teller::new(&told, &objects);
+    let mut failed = [outcome(
+        &configuration.targets[0],
+        Some(Fault::failed("Forbidden", "no")),
+    )];
+    tell(&server, &teller, &mut failed, 0).await;
+    assert_eq!(server.statuses.take().len(), 1);
+}
+
 #[tokio::test]
 async fn a_shadow_is_not_told_of() {
     let configuration = configuration(1, "outrigger.dev/mode: shadow", "");
-    let (server, troubles) = (Server::default(), Troubles::default());
+    let (server, told) = (Server::default(), Told::default());
     let target = &configuration.targets[0];
-    let teller = Teller::new(&troubles, &[listed(target, Json::Null)]);
+    let teller = Teller::new(&told, &[listed(target, Json::Null)]);
     let fault = Fault::failed("AccessDenied", "…");
     let mut outcomes = [outcome(target, None), outcome(target, Some(fault))];
     tell(&server, &teller, &mut outcomes, 0).await;
@@ -226,8 +311,8 @@ async fn a_shadow_is_not_told_of() {
 async fn a_status_is_written_where_it_differs() {
     let configuration = configuration(1, "", "");
     let target = &configuration.targets[0];
-    let (server, troubles) = (Server::default(), Troubles::default());
-    let teller = Teller::new(&troubles, &[listed(target, json!({"hpaName": "of KEDA"}))]);
+    let (server, told) = (Server::default(), Told::default());
+    let teller = Teller::new(&told, &[listed(target, json!({"hpaName": "of KEDA"}))]);
     for _ in 0..3 {
         tell(&server, &teller, &mut [outcome(target, None)], 0).await;
     }
@@ -273,8 +358,8 @@ async fn what_fails_is_told_and_what_is_late_is_not_a_failure() {
     let configuration = configuration(1, "", "");
     let target = &configuration.targets[0];
     let run = async |fault: Option<Fault>| {
-        let (server, troubles) = (Server::default(), Troubles::default());
-        let teller = Teller::new(&troubles, &[listed(target, Json::Null)]);
+        let (server, told) = (Server::default(), Told::default());
+        let teller = Teller::new(&told, &[listed(target, Json::Null)]);
         server.hangs.set(fault.is_none());
         *server.fault.borrow_mut() = fault;
         let mut outcomes = [outcome(target, None)];

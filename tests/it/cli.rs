@@ -76,7 +76,7 @@ spec:
 fn check_tells_what_would_be_scaled() {
     let (code, output, errors) = result(&["check", "-f", "-"], WORKER);
     let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica, polled every 30 s\n\
-                    -: 1 targets, 0 refused, 0 other documents skipped\n";
+                    -: 1 target, 0 refused, 0 other documents skipped\n";
     assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
 }
 
@@ -90,8 +90,71 @@ fn check_tells_triggers_of_all_kinds() {
     let (code, output, errors) = result(&["check", "-f", "-"], &all);
     let expected = "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica, cron `0 8 * * 1-5` to `0 20 * * 1-5` \
                     (Asia/Tokyo) desiredReplicas 10, `Shop Carts Shop=eu` / 2.5 per replica, polled every 30 s\n\
-                    -: 1 targets, 0 refused, 0 other documents skipped\n";
+                    -: 1 target, 0 refused, 0 other documents skipped\n";
     assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
+}
+
+#[test]
+fn check_counts_what_it_found() {
+    let service = "---\napiVersion: v1\nkind: Service\n";
+    let two = format!(
+        "{WORKER}---\n{}{service}",
+        WORKER.replace("name: worker", "name: other")
+    );
+    let (code, output, _) = result(&["check", "-f", "-"], &two);
+    let last = output.lines().last();
+    let expected = "-: 2 targets, 0 refused, 1 other document skipped";
+    assert_eq!((code, last), (0, Some(expected)), "{output}");
+}
+
+/// As `status` finds them, but that a file needs no cluster.
+#[test]
+fn check_looks_where_the_function_would() {
+    let directory = Directory::new();
+    for (name, text) in [
+        ("outrigger.yaml", WORKER.to_owned()),
+        ("mine.yaml", WORKER.replace("worker", "mine")),
+    ] {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let check = |arguments: &[&str], config: Option<&str>| {
+        let arguments = [&["check"], arguments].concat();
+        let config = config.map(|config| ("OUTRIGGER_CONFIG".to_owned(), config.to_owned()));
+        let variables = config.into_iter().collect();
+        let (code, output, errors) = result_in(&directory.join(""), &arguments, "", &variables);
+        (code, format!("{output}{errors}"))
+    };
+    for (arguments, config, file) in [
+        (&[][..], None, "outrigger.yaml"),
+        (&[], Some(""), "outrigger.yaml"),
+        (&[], Some("file:mine.yaml"), "mine.yaml"),
+        (&["-f", "mine.yaml"], Some("cluster:shop"), "mine.yaml"),
+    ] {
+        let (code, text) = check(arguments, config);
+        assert_eq!(code, 0, "{text}");
+        assert_names(&text, &[&format!("{file}: 1 target, 0 refused")]);
+    }
+    // Nothing says which cluster: the settings are asked, and no file instead.
+    let (code, text) = check(&[], Some("cluster:shop"));
+    assert_eq!(code, 1, "{text}");
+    assert_names(&text, &["OUTRIGGER_CLUSTERS", "--cluster NAME"]);
+    let (code, text) = check(&[], Some("s3://bucket"));
+    assert_eq!(code, 1, "{text}");
+    assert_names(&text, &["OUTRIGGER_CONFIG", "file:PATH or cluster:NS1,NS2"]);
+    let options = ["--cluster", "prod", "--region", "eu-west-1"];
+    let (code, text) = check(&options, None);
+    assert_eq!(code, 1, "{text}");
+    assert_names(
+        &text,
+        &[
+            "are about clusters",
+            "`outrigger.yaml`",
+            "--config cluster:NS1,NS2",
+        ],
+    );
+    let (code, text) = check(&["-f", "mine.yaml", "--cluster", "prod"], None);
+    assert_eq!(code, 1, "{text}");
+    assert_names(&text, &["--file", "cannot be used with", "--cluster"]);
 }
 
 /// What an object refers to may stand in another file, as it does in a chart.
@@ -130,7 +193,7 @@ fn check_reads_several_files_as_one_stream() {
         assert!(!text.contains("`reader`"), "{text}");
         assert_names(
             &text,
-            &[&format!("{}: 1 targets, 0 refused", files.join(", "))],
+            &[&format!("{}: 1 target, 0 refused", files.join(", "))],
         );
     }
 }
@@ -147,7 +210,7 @@ fn check_tells_every_mistake_and_goes_on() {
         "error: -: document 1, line 6, column 20 (default/bad): spec.minReplicaCount: found `20`, allowed: at most maxReplicaCount",
         "error: -: document 1, line 10, column 47 (default/bad): spec.triggers[0].metadata.queueLength: found `ten`",
         "ok: default/worker: Rollout worker 2..16",
-        "-: 1 targets, 1 refused",
+        "-: 1 target, 1 refused",
     ] {
         assert!(output.contains(wanted), "{wanted}\n{output}");
     }

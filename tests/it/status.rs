@@ -407,9 +407,14 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
         &[
             &format!("error: {mistake}"),
             "ok: default/worker: Rollout worker 2..16 by orders / 10 per replica",
-            "cluster:default: 1 targets, 1 refused, 0 other documents skipped",
+            "cluster:default: 1 target, 1 refused, 0 other documents skipped",
         ],
     );
+    // As the function's variable says it.
+    let mut configured = variables.clone();
+    configured.insert("OUTRIGGER_CONFIG".to_owned(), "cluster:default".to_owned());
+    let (code, same, _) = ended(spawn_command("check", &configured, &[])).await;
+    assert_eq!((code, same), (1, text));
     // What cannot be listed is named, and is no success.
     let shop = ["--config", "cluster:default,shop"];
     for command in ["status", "check"] {

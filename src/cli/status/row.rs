@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::decide::{QueueDepth, Reading};
-use crate::manifest::{Finding, Target, WorkloadRef};
+use crate::manifest::{Refused, Target, WorkloadRef};
 use crate::pass::{Decided, Outcome};
 use crate::policy::{Mode, Trigger};
 use crate::state::ScaleEvent;
@@ -14,12 +14,7 @@ pub(super) enum Row<'a> {
     /// A target was looked at.
     Seen(&'a Outcome<'a>),
     /// An object is refused, for these reasons.
-    Refused {
-        /// The object, or its document when it has no name.
-        name: String,
-        /// All that is wrong with it.
-        findings: Vec<&'a Finding>,
-    },
+    Refused(Refused<'a>),
 }
 
 /// What went wrong.
@@ -31,29 +26,32 @@ pub(super) struct RowError<'a> {
 }
 
 impl Row<'_> {
-    /// `namespace/name` of the ScaledObject.
+    /// `namespace/name` of the ScaledObject, or what else is refused.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Seen(outcome) => outcome.target.id.to_string(),
-            Self::Refused { name, .. } => name.clone(),
+            Self::Refused(refused) => refused.name.clone(),
         }
     }
 
     pub(super) fn target(&self) -> Option<&Target> {
         match self {
             Self::Seen(outcome) => Some(outcome.target),
-            Self::Refused { .. } => None,
+            Self::Refused(_) => None,
         }
     }
 
     pub(super) fn cluster(&self) -> Option<&str> {
-        self.target()?.cluster.as_deref()
+        match self {
+            Self::Seen(outcome) => outcome.target.cluster.as_deref(),
+            Self::Refused(refused) => refused.origin.cluster(),
+        }
     }
 
     pub(super) fn decided(&self) -> Option<&Decided> {
         match self {
             Self::Seen(outcome) => outcome.decided.as_ref(),
-            Self::Refused { .. } => None,
+            Self::Refused(_) => None,
         }
     }
 
@@ -76,7 +74,7 @@ impl Row<'_> {
     pub(super) fn is_failed(&self) -> bool {
         match self {
             Self::Seen(outcome) => outcome.is_failed(),
-            Self::Refused { .. } => true,
+            Self::Refused(_) => true,
         }
     }
 
@@ -90,8 +88,8 @@ impl Row<'_> {
                 });
                 error.collect()
             }
-            Self::Refused { findings, .. } => {
-                let findings = findings.iter();
+            Self::Refused(refused) => {
+                let findings = refused.findings.iter();
                 let error = findings.map(|finding| RowError {
                     code: "Refused",
                     message: finding.to_string(),

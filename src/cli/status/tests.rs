@@ -5,7 +5,7 @@ use serde_json::json;
 use super::words::MAX_ERRORS;
 use super::*;
 use crate::decide::{Observation, QueueDepth, Reading, Stop, Workload, decide};
-use crate::manifest::{self, Target};
+use crate::manifest::{self, Target, TargetId};
 use crate::pass::{Decided, Effect};
 use crate::ports::Fault;
 use crate::state::{ScaleEvent, State};
@@ -127,14 +127,34 @@ fn outcomes(configuration: &Configuration) -> Vec<Outcome<'_>> {
 }
 
 fn rows<'a>(outcomes: &'a [Outcome<'a>], configuration: &'a Configuration) -> Vec<Row<'a>> {
-    let refused = configuration
-        .refused()
-        .into_iter()
-        .map(|name| Row::Refused {
-            findings: configuration.errors().collect(),
-            name,
-        });
+    let refused = configuration.refused().into_iter().map(Row::Refused);
     outcomes.iter().map(Row::Seen).chain(refused).collect()
+}
+
+/// The same object in two clusters, one of which has another mistake.
+#[test]
+fn what_is_refused_is_of_its_cluster() {
+    let mut configuration = Configuration::default();
+    let id = TargetId {
+        namespace: "shop".to_owned(),
+        name: "worker".to_owned(),
+    };
+    for (cluster, mistake) in [("one", "a"), ("two", "b"), ("two", "c")] {
+        configuration.refuse(cluster, &id, mistake.to_owned());
+    }
+    let rows = rows(&[], &configuration);
+    let told: Vec<_> = rows.iter().map(|row| row.to_json(at(0))).collect();
+    let told = told.iter().map(|row| {
+        let errors = row["errors"].as_array().unwrap().len();
+        (row["cluster"].as_str().unwrap(), errors)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("one", 1), ("two", 2)]);
+    let table = table::table(&rows, false, at(0));
+    let columns: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(columns, ["CLUSTER", "one", "two"], "{table}");
 }
 
 const SHADOW: &str = ", annotations: {outrigger.dev/mode: shadow}";

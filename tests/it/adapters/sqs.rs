@@ -256,6 +256,9 @@ async fn a_role_that_may_not_be_assumed_is_told_as_that() {
             &message,
             &["queue `orders`", READER, "trust policy", "external id"],
         );
+        // What is the same trouble reads the same: it is told where it changes.
+        let again = failed(sqs.depth(&assumed(&sandbox, external_id)).await);
+        assert_eq!(again, (code, message));
     }
     assert_eq!(count(&sandbox, "GetQueueAttributes"), 0);
 }

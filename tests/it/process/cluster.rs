@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::{decisions, replicas, writes};
 use crate::support::function::Function;
 use crate::support::owners::create_autoscaler_of_keda;
-use crate::support::{WORKER, actions, assert_names, bare, count, furnish, scaled_object};
+use crate::support::{WORKER, actions, assert_names, bare, count, furnish, scaled_object, until};
 
 const BASE: &str = include_str!("../../../infra/kubernetes/role.yaml");
 const CLUSTER_MODE: &str =
@@ -221,6 +221,37 @@ async fn objects_of_a_megabyte_are_refused_by_name_and_stop_no_other() {
     assert_eq!(writes(&sandbox), [(2, 7)]);
     let ready = condition(&object(&sandbox, "large-2"), "Ready");
     assert_names(&ready.2, &["more than 64 KiB"]);
+}
+
+/// A window may last ten minutes, and who has just applied the object is looking at it.
+#[tokio::test]
+async fn a_bad_object_is_told_so_before_the_window_ends() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["spec"]["pollingInterval"] = json!(1);
+    });
+    create(&sandbox, &scaled_object("bad"), |object| {
+        object["spec"]["maxReplicaCount"] = json!(0);
+    });
+    let function = function(&sandbox, &[("OUTRIGGER_WINDOW", "600")]).await;
+    let event = include_str!("../../../events/scheduler-default.json");
+    let story = async {
+        until("the status", || {
+            !object(&sandbox, "bad")["status"].is_null()
+        })
+        .await;
+        // And that was it.
+        until("more polls", || {
+            count(&sandbox, "GetQueueAttributes orders") > 3
+        })
+        .await;
+    };
+    tokio::select! {
+        outcome = function.invoke(event.to_owned()) => panic!("{outcome:?}"),
+        () = story => {}
+    }
+    assert_eq!(condition(&object(&sandbox, "bad"), "Ready").0, "False");
+    assert_eq!(count(&sandbox, &STATUS.replace("worker", "bad")), 1);
 }
 
 #[tokio::test]

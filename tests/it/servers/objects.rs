@@ -1,6 +1,6 @@
 //! ScaledObjects in a real cluster, under KEDA's own definitions and without its operator.
 
-use outrigger::ports::{ObjectKind, Objects, Scope};
+use outrigger::ports::{Namespace, ObjectKind, Objects, Scope, Statuses as _, Version};
 use serde_json::{Value as Json, json};
 
 use super::client::MERGE_PATCH;
@@ -170,6 +170,34 @@ async fn a_refused_object_shows_why() {
     let seen = version(&lab, "bad").await;
     function.error("{}").await;
     assert_eq!(version(&lab, "bad").await, seen);
+}
+
+/// By which the function knows that the definition of the kind lacks what it has sent.
+#[tokio::test]
+async fn a_status_of_unknown_fields_alone_makes_no_new_version() {
+    let Some(world) = world() else { return };
+    let lab = lab(world).await;
+    let function = lab.function_in_cluster(&[]).await;
+    function.answer("{}").await;
+    let object = lab.admin.get(&lab.scaled_objects("worker")).await.good();
+    let metadata = &object["metadata"];
+    let mut status = object["status"].clone();
+    status["ofALaterVersion"] = json!("aws-sqs-queue");
+    let namespace = Namespace {
+        cluster: CLUSTER.to_owned(),
+        name: lab.namespace.clone(),
+    };
+    let text = |key: &str| metadata[key].as_str().unwrap().to_owned();
+    let seen = Version {
+        uid: text("uid"),
+        version: text("resourceVersion"),
+    };
+    let clusters = super::adapters::clusters(&lab.keys, world.address()).await;
+    let written = clusters.write_status(&namespace, "worker", &seen, &status);
+    assert_eq!(written.await, Ok(seen.version.clone()));
+    status["scaleTargetKind"] = json!("another");
+    let written = clusters.write_status(&namespace, "worker", &seen, &status);
+    assert_ne!(written.await, Ok(seen.version));
 }
 
 #[tokio::test]
