@@ -322,8 +322,8 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let map = Mutex::default();
         for key in [1, 2, 2, 3] {
-            keep(&map, key, (), 2);
+            keep(&map, key, key, 2);
         }
-        assert_eq!(map.into_inner().unwrap(), HashMap::from([(3, ())]));
+        assert_eq!(map.into_inner().unwrap(), HashMap::from([(3, 3)]));
     }
 }
