@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,9 +85,7 @@ impl Aws {
                 .set_credentials_provider(Some(SharedCredentialsProvider::new(role.build().await)));
         }
         let config = builder.build();
-        if let Ok(mut known) = self.assumed.lock() {
-            known.insert(key, config.clone());
-        }
+        keep(&self.assumed, key, config.clone(), MAX_CLIENTS);
         config
     }
 
@@ -116,9 +115,7 @@ impl Aws {
             let message = format!("could not get AWS credentials for {who}: {reason}; {hint}");
             Fault::failed("NoCredentials", message)
         })?;
-        if let Ok(mut known) = self.credentials.lock() {
-            known.insert(key, credentials.clone());
-        }
+        keep(&self.credentials, key, credentials.clone(), MAX_CLIENTS);
         Ok(credentials)
     }
 
@@ -134,6 +131,20 @@ impl Aws {
         if let Ok(mut known) = self.credentials.lock() {
             known.clear();
         }
+    }
+}
+
+/// Identities, regions and endpoints that are kept: more than anybody uses at once, and few enough for the function's memory.
+const MAX_CLIENTS: usize = 500;
+
+/// Keeps a value while the environment is warm. What objects in clusters name comes and goes for weeks, so a full map is
+/// begun anew: what is still used is made once more.
+pub(crate) fn keep<K: Eq + Hash, V>(map: &Mutex<HashMap<K, V>>, key: K, value: V, most: usize) {
+    if let Ok(mut map) = map.lock() {
+        if map.len() >= most && !map.contains_key(&key) {
+            map.clear();
+        }
+        map.insert(key, value);
     }
 }
 
@@ -173,9 +184,7 @@ impl<C: Clone> Clients<C> {
         }
         let config = self.aws.config(identity, region).await;
         let client = (self.make)(&config, endpoint);
-        if let Ok(mut known) = self.known.lock() {
-            known.insert(key, client.clone());
-        }
+        keep(&self.known, key, client.clone(), MAX_CLIENTS);
         client
     }
 }
@@ -314,4 +323,18 @@ fn without_request_id(text: &str) -> String {
         rest = after.split_once('"').map_or("", |(_, after)| after);
     }
     kept + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let map = Mutex::default();
+        for key in [1, 2, 2, 3] {
+            keep(&map, key, key, 2);
+        }
+        assert_eq!(map.into_inner().unwrap(), HashMap::from([(3, 3)]));
+    }
 }

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::aws::{Aws, Clients, describe, hint, owner};
+use super::aws::{Aws, Clients, describe, hint, keep, owner};
 use crate::decide::QueueDepth;
 use crate::policy::{Queue, QueueAddress};
 use crate::ports::Fault;
+
+/// URLs that are kept: more than the queues that anybody polls.
+const MAX_URLS: usize = 10_000;
 
 /// The SQS API.
 #[derive(Debug)]
@@ -73,9 +76,7 @@ impl Sqs {
                 ),
             ));
         };
-        if let Ok(mut known) = self.urls.lock() {
-            known.insert(queue.clone(), url.clone());
-        }
+        keep(&self.urls, queue.clone(), url.clone(), MAX_URLS);
         Ok(url)
     }
 
