@@ -5,6 +5,7 @@
 
 mod account;
 mod base;
+mod environment;
 mod function;
 mod needs;
 mod notes;
@@ -20,12 +21,16 @@ pub use rbac::Plurals;
 
 use crate::manifest::Target;
 use crate::settings::Settings;
-pub(crate) use function::named;
+use environment::Environment;
+pub(crate) use environment::named;
 use needs::Needs;
 
 /// How every rendered file begins. Only a file that does is ever overwritten.
 pub const HEADER: &str =
     "# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.\n";
+
+/// The one file that is no YAML: variables for `cargo lambda deploy --env-file`.
+pub const ENVIRONMENT: &str = "function.env";
 
 /// What is rendered.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +101,17 @@ pub enum RenderError {
         /// Characters of the statements.
         length: usize,
     },
+    /// More than Lambda takes.
+    #[error(
+        "the function's variables would have {bytes} bytes, and Lambda takes 4,096: {clusters} clusters are too many for one function, \
+         so give some of them to another one"
+    )]
+    EnvironmentTooLong {
+        /// Bytes of names and values.
+        bytes: usize,
+        /// Clusters in the list.
+        clusters: usize,
+    },
     /// This program does not fit its own templates.
     #[error("a shipped template is not as expected: {0}")]
     Base(BaseError),
@@ -131,8 +147,10 @@ pub fn without_command(text: &str) -> Option<&str> {
 }
 
 fn files(request: &Request<'_>, needs: &Needs) -> Result<BTreeMap<String, String>, RenderError> {
-    let [template, access, wiring] = function::templates(request, needs)?;
+    let environment = Environment::of(request)?;
+    let [template, access, wiring] = function::templates(request, needs, &environment)?;
     let mut files = BTreeMap::from([
+        (ENVIRONMENT.to_owned(), environment.file()),
         ("template.yaml".to_owned(), template),
         ("access.yaml".to_owned(), access),
         ("wiring.yaml".to_owned(), wiring),

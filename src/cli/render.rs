@@ -11,14 +11,14 @@ use super::access::Access;
 use super::{Failure, hinted, print, print_errors, read_manifests};
 use crate::fields::Severity;
 use crate::manifest::{Configuration, WorkloadKind, is_account, is_region};
-use crate::render::{Plurals, RenderError, Rendered, Request, render};
+use crate::render::{ENVIRONMENT, Plurals, RenderError, Rendered, Request, render};
 use crate::settings::{Settings, Source};
 use folder::Folder;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --output-dir everything goes to standard output as one stream. In the folder are then: template.yaml, the whole stack for SAM; \
-access.yaml and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
+Without --output-dir all YAML goes to standard output as one stream. In the folder are then: template.yaml, the whole stack for SAM; \
+access.yaml, function.env (for --env-file) and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
 account-*.yaml for other accounts and regions, where there are any.
 
 No profile is read: the region is that of --region, AWS_REGION or AWS_DEFAULT_REGION, else that of the first cluster's ARN. \
@@ -100,10 +100,14 @@ pub(crate) fn run(
     }
 }
 
-/// All files as one YAML stream, each named as `helm template` does.
+/// All YAML files as one stream, each named as `helm template` does.
 fn stream(rendered: &Rendered) -> String {
     let mut stream = String::new();
-    for (path, text) in &rendered.files {
+    let yaml = rendered
+        .files
+        .iter()
+        .filter(|(path, _)| *path != ENVIRONMENT);
+    for (path, text) in yaml {
         let _infallible = write!(stream, "---\n# Source: {path}\n{text}");
     }
     stream

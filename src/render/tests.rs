@@ -27,7 +27,7 @@ spec:
 /// What is rendered with these variables beside `OUTRIGGER_CLUSTERS=prod` in `ap-northeast-1`.
 struct Case {
     yaml: String,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, String)>,
     account: Option<&'static str>,
     plurals: Plurals,
 }
@@ -42,12 +42,12 @@ fn case(yaml: impl Into<String>) -> Case {
 }
 
 impl Case {
-    fn with(mut self, variable: &'static str, value: &'static str) -> Self {
-        self.variables.push((variable, value));
+    fn with(mut self, variable: &'static str, value: &str) -> Self {
+        self.variables.push((variable, value.to_owned()));
         self
     }
 
-    fn clusters(self, clusters: &'static str) -> Self {
+    fn clusters(self, clusters: &str) -> Self {
         self.with("OUTRIGGER_CLUSTERS", clusters)
     }
 
@@ -56,8 +56,9 @@ impl Case {
             ("OUTRIGGER_CLUSTERS", "prod"),
             ("AWS_REGION", "ap-northeast-1"),
         ];
-        let variables = own.iter().chain(&self.variables);
-        let environment = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let own = own.map(|(name, value)| (name, value.to_owned()));
+        let variables = own.into_iter().chain(self.variables.clone());
+        let environment = variables.map(|(name, value)| (name.to_owned(), value));
         Settings::from_environment(&environment.collect()).unwrap()
     }
 
@@ -206,6 +207,7 @@ fn the_manifest_of_the_readme() {
         files,
         [
             "access.yaml",
+            "function.env",
             "kubernetes/prod/default.yaml",
             "template.yaml",
             "wiring.yaml"
@@ -260,7 +262,7 @@ fn everything_else_is_as_shipped() {
                 }
                 "# render: wake" | "# render: access entry" => blocks.push(false),
                 mark if mark.starts_with("# render: ") => blocks.push(true),
-                _ if blocks.contains(&true) || line.is_empty() => {}
+                _ if blocks.contains(&true) || line.is_empty() || line.contains("!Ref Window") => {}
                 _ => assert!(
                     kept.any(|found| found == line),
                     "{path}: no {line:?} in its place"
@@ -274,6 +276,9 @@ fn everything_else_is_as_shipped() {
             "!Ref QueueName",
             "ClusterName}",
             "HasQueueAlarm",
+            "Window}",
+            "!Ref Window",
+            "!Ref Mode",
         ] {
             assert!(!text.contains(gone), "{path}: {gone}");
         }
@@ -287,8 +292,9 @@ fn everything_else_is_as_shipped() {
     );
 }
 
+/// CloudFormation keeps the value that a parameter has in a stack, whatever default a new template gives it.
 #[test]
-fn settings_become_defaults() {
+fn settings_become_literals_and_no_parameters() {
     let rendered = case(WORKER)
         .with("OUTRIGGER_WINDOW", "420")
         .with("OUTRIGGER_MODE", "shadow")
@@ -297,16 +303,35 @@ fn settings_become_defaults() {
         .with("OUTRIGGER_CLUSTER_CA", "Q0E=")
         .rendered();
     let template = json_of(&rendered, "template.yaml");
-    let default = |name: &str| &template["Parameters"][name]["Default"];
-    assert_eq!(*default("Window"), 420);
-    assert!(template["Mappings"]["Windows"]["420"]["Timeout"] == 435);
-    assert_eq!(
-        (default("Mode"), default("Metrics")),
-        (&json!("shadow"), &json!("off"))
-    );
-    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
-    assert_eq!(variables["OUTRIGGER_CLUSTER_ENDPOINT"], "https://10.0.0.1");
-    assert_eq!(variables["OUTRIGGER_CLUSTER_CA"], "Q0E=");
+    let function = &template["Resources"]["Function"]["Properties"];
+    let variables = json!({
+        "OUTRIGGER_CLUSTERS": "prod",
+        "OUTRIGGER_CONFIG": "file:outrigger.yaml",
+        "OUTRIGGER_ROLES": "",
+        "OUTRIGGER_NAMESPACE": "default",
+        "OUTRIGGER_WINDOW": "420",
+        "OUTRIGGER_MODE": "shadow",
+        "OUTRIGGER_LOG": "changes",
+        "OUTRIGGER_METRICS": "off",
+        "OUTRIGGER_CLUSTER_ENDPOINT": "https://10.0.0.1",
+        "OUTRIGGER_CLUSTER_CA": "Q0E=",
+    });
+    assert_eq!(function["Environment"]["Variables"], variables);
+    let files = ["template.yaml", "wiring.yaml"].map(|path| json_of(&rendered, path));
+    for file in &files {
+        let parameters = file["Parameters"].as_object().unwrap();
+        for gone in [
+            "Config",
+            "Roles",
+            "Namespace",
+            "Mode",
+            "Log",
+            "Metrics",
+            "Window",
+        ] {
+            assert!(!parameters.contains_key(gone), "{gone}");
+        }
+    }
     // With its address nobody asks where the cluster is; in shadow mode nobody writes a count.
     assert_eq!(
         rights(&rendered),
@@ -316,23 +341,107 @@ fn settings_become_defaults() {
     assert!(kubernetes.contains("resources: [rollouts]") && !kubernetes.contains("rollouts/scale"));
 }
 
+/// The variables of a rendered `function.env`, as `cargo lambda deploy --env-file` takes them.
+fn environment_of(rendered: &Rendered) -> std::collections::BTreeMap<String, String> {
+    let lines = rendered.files["function.env"].lines();
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.split_once('=').unwrap();
+            let value = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'));
+            (name.to_owned(), value.unwrap().to_owned())
+        })
+        .collect()
+}
+
 #[test]
-fn every_window_is_one_of_the_templates() {
-    for window in [
-        "60", "120", "180", "240", "300", "360", "420", "480", "540", "600",
-    ] {
-        let rendered = case(WORKER).with("OUTRIGGER_WINDOW", window).rendered();
-        for path in ["template.yaml", "wiring.yaml"] {
-            let template = json_of(&rendered, path);
-            let parameter = &template["Parameters"]["Window"];
-            let allowed = parameter["AllowedValues"].as_array().unwrap();
-            assert!(allowed.contains(&parameter["Default"]), "{path} {window}");
-            assert!(
-                !template["Mappings"]["Windows"][window].is_null(),
-                "{path} {window}"
+fn the_file_of_variables_says_what_the_template_says() {
+    let clusters = "arn:aws:eks:eu-west-1:222222222222:cluster/west=arn:aws:iam::222222222222:role/scaler,prod";
+    let with_address = case(WORKER)
+        .with("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1/?a=b")
+        .with("OUTRIGGER_CLUSTER_CA", "Q0E=");
+    let in_cluster = case(WORKER)
+        .with("OUTRIGGER_CONFIG", "cluster:default,shop")
+        .with(
+            "OUTRIGGER_ROLES",
+            "arn:aws:iam::222222222222:role/a,arn:aws:iam::222222222222:role/b",
+        );
+    for case in [case(WORKER).clusters(clusters), with_address, in_cluster] {
+        let rendered = case.rendered();
+        let environment = environment_of(&rendered);
+        let read = Settings::from_environment(&{
+            let mut environment = environment.clone();
+            environment.insert("AWS_REGION".to_owned(), "ap-northeast-1".to_owned());
+            environment
+        });
+        let mut settings = case.settings();
+        if let crate::settings::Source::File(path) = &mut settings.source {
+            *path = "outrigger.yaml".into();
+        }
+        assert_eq!(read, Ok(settings));
+        let template = json_of(&rendered, "template.yaml");
+        let variables =
+            &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+        for (name, value) in &environment {
+            assert_eq!(
+                variables[name].as_str().unwrap_or_default(),
+                value,
+                "{name}"
             );
         }
     }
+}
+
+#[test]
+fn every_window_is_one_of_the_templates() {
+    let shipped = json(include_str!("../../infra/template.yaml"));
+    let windows = shipped["Mappings"]["Windows"].as_object().unwrap();
+    assert_eq!(windows.len(), 10);
+    for (seconds, window) in windows {
+        let rendered = case(WORKER).with("OUTRIGGER_WINDOW", seconds).rendered();
+        let number: u64 = seconds.parse().unwrap();
+        for path in ["template.yaml", "wiring.yaml"] {
+            let template = json_of(&rendered, path);
+            let of = |name: &str| &template["Resources"][name]["Properties"];
+            assert_eq!(
+                of("Schedule")["ScheduleExpression"],
+                window["Rate"],
+                "{path}"
+            );
+            assert_eq!(
+                of("ScheduleRule")["ScheduleExpression"],
+                window["Rate"],
+                "{path}"
+            );
+            assert_eq!(
+                of("Slow")["Threshold"],
+                window["SlowMilliseconds"],
+                "{path}"
+            );
+            assert_eq!(of("Failing")["Period"], number, "{path}");
+            if path == "template.yaml" {
+                assert_eq!(of("Function")["Timeout"], window["Timeout"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn more_variables_than_lambda_takes_are_an_error() {
+    let clusters: Vec<String> = (10..55)
+        .map(|number| {
+            format!(
+                "arn:aws:eks:ap-northeast-1:1234567890{number}:cluster/production-{number}=arn:aws:iam::1234567890{number}:role/scaler"
+            )
+        })
+        .collect();
+    let errors = case(WORKER).clusters(&clusters.join(",")).errors();
+    assert!(
+        errors[0].contains("45 clusters") && errors[0].contains("4,096"),
+        "{errors:?}"
+    );
 }
 
 fn scaled_object(name: &str, target: &str, bounds: &str, triggers: &str) -> String {
@@ -811,12 +920,10 @@ fn objects_in_the_cluster_need_their_own_rights() {
         .with("OUTRIGGER_ROLES", "arn:aws:iam::222222222222:role/reader")
         .rendered();
     let template = json_of(&rendered, "template.yaml");
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(variables["OUTRIGGER_CONFIG"], "cluster:default,shop");
     assert_eq!(
-        template["Parameters"]["Config"]["Default"],
-        "cluster:default,shop"
-    );
-    assert_eq!(
-        template["Parameters"]["Roles"]["Default"],
+        variables["OUTRIGGER_ROLES"],
         "arn:aws:iam::222222222222:role/reader"
     );
     // Also where there is no object yet.

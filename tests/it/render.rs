@@ -54,26 +54,26 @@ fn the_life_of_a_folder() {
         "{WORKER}---\n{}",
         WORKER.replace("{name: worker}", "{name: worker, namespace: shop}")
     );
-    let missing = "missing: access.yaml\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
+    let missing = "missing: access.yaml\nmissing: function.env\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
                    missing: template.yaml\nmissing: wiring.yaml\n\
-                   out: 5 files differ from what would be rendered; render them again without --check\n";
+                   out: 6 files differ from what would be rendered; render them again without --check\n";
     assert_eq!(run(&["--check"], &two), (1, missing.to_owned()));
     assert!(!folder.exists());
 
-    let wrote = "wrote access.yaml\nwrote kubernetes/prod/default.yaml\nwrote kubernetes/prod/shop.yaml\nwrote template.yaml\n\
-                 wrote wiring.yaml\nout: 5 files, 0 of them as they were\n";
+    let wrote = "wrote access.yaml\nwrote function.env\nwrote kubernetes/prod/default.yaml\nwrote kubernetes/prod/shop.yaml\nwrote template.yaml\n\
+                 wrote wiring.yaml\nout: 6 files, 0 of them as they were\n";
     assert_eq!(run(&[], &two), (0, wrote.to_owned()));
     let before = files(&folder);
-    assert_eq!(before.len(), 5);
+    assert_eq!(before.len(), 6);
     let header = format!("{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1\n");
     assert!(before.values().all(|text| text.starts_with(&header)));
     assert_eq!(
         run(&[], &two),
-        (0, "out: 5 files, 5 of them as they were\n".to_owned())
+        (0, "out: 6 files, 6 of them as they were\n".to_owned())
     );
     assert_eq!(
         run(&["--check"], &two),
-        (0, "out: 5 files, all up to date\n".to_owned())
+        (0, "out: 6 files, all up to date\n".to_owned())
     );
 
     // Another queue, one namespace fewer, a file that somebody else put there.
@@ -95,11 +95,12 @@ fn the_life_of_a_folder() {
     assert!(!output.contains("mine.yaml"));
     let expected = "wrote access.yaml\nwrote template.yaml\nwrote wiring.yaml\n\
                     removed kubernetes/prod/shop.yaml, which no ScaledObject asks for any more\n\
-                    out: 4 files, 1 of them as they were\n";
+                    out: 5 files, 2 of them as they were\n";
     assert_eq!(run(&[], &changed), (0, expected.to_owned()));
     let after: Vec<String> = files(&folder).into_keys().collect();
     let expected = [
         "access.yaml",
+        "function.env",
         "kubernetes/prod/default.yaml",
         "mine.yaml",
         "template.yaml",

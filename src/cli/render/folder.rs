@@ -118,9 +118,11 @@ impl Folder<'_> {
         for folder in folders {
             for (name, is_folder) in entries(&self.path.join(&folder))? {
                 let relative = folder.join(&name);
-                let is_yaml = relative.extension().is_some_and(|ending| ending == "yaml");
+                let is_rendered = relative
+                    .extension()
+                    .is_some_and(|ending| ending == "yaml" || ending == "env");
                 let shown = relative.to_string_lossy().into_owned();
-                if is_folder || !is_yaml || self.files.contains_key(&shown) {
+                if is_folder || !is_rendered || self.files.contains_key(&shown) {
                     continue;
                 }
                 let found = read(&self.path.join(&relative))?;
