@@ -21,6 +21,7 @@ use crate::policy::{Mode, Policy};
 
 pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
+pub(crate) use cluster::read_exported;
 pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
@@ -233,6 +234,17 @@ pub fn read_files(
     default_namespace: &str,
     clusters: &[String],
 ) -> Configuration {
+    read_stream(files, default_namespace, |target, node, problems| {
+        target.and_then(|target| in_cluster(target, node, clusters, problems))
+    })
+}
+
+/// The same, where `place` says what becomes of each target.
+fn read_stream(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    place: impl Fn(Option<Target>, &Node, &mut Problems) -> Option<Target>,
+) -> Configuration {
     // While they are read, documents are numbered through.
     let mut documents = Vec::new();
     for (file, bytes) in files {
@@ -247,9 +259,6 @@ pub fn read_files(
     for (index, (_, document)) in documents.iter().enumerate() {
         reader.sort(index, document, &mut objects);
     }
-    let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
-        target.and_then(|target| in_cluster(target, node, clusters, problems))
-    };
     let mut configuration = reader.read(
         &objects,
         Authentications::default(),
@@ -406,7 +415,15 @@ impl Reader {
                     self.sort_node(document, item, objects, problems);
                 }
             }
-            Sorted::Other => self.configuration.skipped += 1,
+            Sorted::Other => {
+                self.configuration.skipped += 1;
+                // The skipped ones go into the package all the same.
+                if node.get("kind").and_then(Node::as_text) == Some("Secret") {
+                    let message = "a Secret is of no use here, and would be readable in the function's package; leave it out, \
+                                   as with helm template --show-only";
+                    problems.warning(node.position, "", message);
+                }
+            }
             Sorted::Refused => {}
         }
     }

@@ -90,12 +90,29 @@ pub enum RenderError {
     /// A target without a cluster.
     #[error("{0}: its cluster is not one of the function's")]
     NoCluster(String),
+    /// What no role of the function reaches.
+    #[error(
+        "{what} is of the partition {found}, and the function, in {region}, of {own}: neither roles nor credentials reach from one \
+         into the other, so give it a function of its own there"
+    )]
+    OtherPartition {
+        /// The cluster, queue or role.
+        what: String,
+        /// Its partition.
+        found: String,
+        /// That of the function.
+        own: &'static str,
+        /// The region of the function.
+        region: String,
+    },
     /// More than IAM takes.
     #[error(
-        "the function's role would name {queues} queues in {length} characters, and IAM takes 10,240 for all inline policies of a role: \
-         render some namespaces apart, for a function of their own"
+        "{role} would name {queues} queues in {length} characters, and IAM takes 10,240 for all inline policies of a role: \
+         read some with another role, or render some namespaces apart, for a function of their own"
     )]
     PolicyTooLong {
+        /// Whose policy it is.
+        role: String,
         /// How many queues it would name.
         queues: usize,
         /// Characters of the statements.
@@ -131,12 +148,12 @@ pub fn render(request: &Request<'_>) -> Result<Rendered, Vec<RenderError>> {
     let files = files(request, &needs).map_err(|error| vec![error])?;
     let header = format!("{HEADER}#   {}\n", request.command);
     let files = files.into_iter();
-    Ok(Rendered {
-        files: files
-            .map(|(path, text)| (path, format!("{header}{text}")))
-            .collect(),
-        notes: notes::of(request, &needs),
-    })
+    let files: BTreeMap<String, String> = files
+        .map(|(path, text)| (path, format!("{header}{text}")))
+        .collect();
+    let mut notes = notes::of(request, &needs);
+    notes.extend(notes::too_large(&files));
+    Ok(Rendered { files, notes })
 }
 
 /// What every file has but for the line that names the command: two commands may say the same in other words.

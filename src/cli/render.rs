@@ -8,10 +8,12 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::access::Access;
-use super::{Failure, hinted, print, print_errors, read_manifests};
+use super::{Failure, hinted, print, print_errors, read_manifests, read_manifests_by};
 use crate::fields::Severity;
-use crate::manifest::{Configuration, WorkloadKind, is_account, is_region};
-use crate::render::{ENVIRONMENT, Plurals, RenderError, Rendered, Request, render};
+use crate::manifest::{
+    ClusterContext, Configuration, WorkloadKind, is_account, is_region, read_exported,
+};
+use crate::render::{ENVIRONMENT, Plurals, RenderError, Rendered, Request, named, render};
 use crate::settings::{Settings, Source};
 use folder::Folder;
 
@@ -178,11 +180,29 @@ impl Asked {
                 let message = "the function is to read ScaledObjects of every namespace, and what is rendered is for known ones";
                 return Err(hinted(message, hint));
             }
-            Source::Clusters(_) if arguments.files.is_empty() => {
-                let hint = "kubectl get scaledobjects,triggerauthentications -A -o yaml | outrigger render -f -";
+            Source::Clusters(_) if settings.clusters.len() > 1 => {
+                let message = "the ScaledObjects are in the clusters, and nothing in what kubectl prints tells of which one it is";
+                let hint = "render for one cluster at a time: one --cluster, its own objects, and a folder of their own";
+                return Err(hinted(message, hint));
+            }
+            Source::Clusters(namespaces) if arguments.files.is_empty() => {
+                // kubectl takes one namespace at a time.
+                let get = |namespace: &String| {
+                    format!(
+                        "kubectl get scaledobjects,triggerauthentications -n {namespace} -o yaml"
+                    )
+                };
+                let hint = match namespaces.as_slice() {
+                    [one] => format!("{} | outrigger render -f -", get(one)),
+                    several => format!(
+                        "for each namespace a file, and a -f each, such as {} > {}.yaml",
+                        several.first().map(get).unwrap_or_default(),
+                        several.first().map_or("", String::as_str),
+                    ),
+                };
                 return Err(hinted(
                     "the ScaledObjects are in the cluster, and nothing is rendered without them",
-                    hint,
+                    &hint,
                 ));
             }
             Source::File(path) if arguments.files.is_empty() => vec![path.clone()],
@@ -200,9 +220,27 @@ impl Asked {
     }
 
     fn configuration(&self) -> anyhow::Result<Configuration> {
-        let clusters = self.settings.clusters.iter();
-        let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-        let configuration = read_manifests(&self.files, &self.settings.namespace, &clusters)?;
+        let Settings {
+            source,
+            roles,
+            clusters,
+            namespace,
+            ..
+        } = &self.settings;
+        let names: Vec<String> = clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
+        let configuration = match source {
+            Source::File(_) => read_manifests(&self.files, namespace, &names)?,
+            Source::Clusters(namespaces) => {
+                let cluster = names.first().map_or("", String::as_str);
+                let context = ClusterContext { cluster, roles };
+                read_manifests_by(&self.files, |files| {
+                    read_exported(files, namespace, namespaces, context)
+                })?
+            }
+        };
         Ok(configuration.with_default_mode(self.settings.mode))
     }
 
@@ -313,7 +351,17 @@ fn command(
     let mut variables = vec!["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"];
     match settings.source {
         Source::File(_) => {}
-        Source::Clusters(_) => variables.extend(["OUTRIGGER_CONFIG", "OUTRIGGER_ROLES"]),
+        Source::Clusters(_) => variables.push("OUTRIGGER_ROLES"),
+    }
+    // An option for a cluster would discard the address.
+    let has_address = settings
+        .clusters
+        .iter()
+        .any(|cluster| cluster.address.is_some());
+    if has_address {
+        variables.extend(["OUTRIGGER_CLUSTER_ENDPOINT", "OUTRIGGER_CLUSTER_CA"]);
+        let clusters: Vec<String> = settings.clusters.iter().map(named).collect();
+        words.push(format!("OUTRIGGER_CLUSTERS={}", word(&clusters.join(","))));
     }
     for name in variables {
         let value = environment.get(name).map(|value| value.trim());
@@ -321,22 +369,18 @@ fn command(
             words.push(format!("{name}={}", word(value)));
         }
     }
-    if settings
-        .clusters
-        .iter()
-        .any(|cluster| cluster.address.is_some())
-    {
-        for name in ["OUTRIGGER_CLUSTER_ENDPOINT", "OUTRIGGER_CLUSTER_CA"] {
-            words.push(format!("{name}=…"));
-        }
-    }
     words.push("outrigger render".to_owned());
     let mut option = |name: &str, value: &str| words.push(format!("{name} {}", word(value)));
     for file in files {
         option("-f", &file.to_string_lossy());
     }
-    for cluster in &settings.clusters {
-        option("--cluster", &crate::render::named(cluster));
+    match settings.source {
+        Source::File(_) => {}
+        Source::Clusters(_) => option("--config", &settings.source.to_string()),
+    }
+    let by_option = settings.clusters.iter().filter(|_| !has_address);
+    for cluster in by_option {
+        option("--cluster", &named(cluster));
     }
     option("--region", region);
     if let Some(account) = &arguments.account {
@@ -353,6 +397,9 @@ fn command(
     }
     if arguments.package != Path::new(PACKAGE) {
         option("--package", &arguments.package.to_string_lossy());
+    }
+    if let Some(folder) = &arguments.output_dir {
+        option("--output-dir", &folder.to_string_lossy());
     }
     words.join(" ")
 }

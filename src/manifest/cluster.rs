@@ -6,6 +6,7 @@
 use super::scaled_object::{CLUSTER, MODE};
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
+    read_stream,
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
@@ -91,9 +92,8 @@ impl ListedObject {
 /// Reads the objects of one cluster. Those that are being deleted are left alone, and counted as skipped.
 #[must_use]
 pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -> Configuration {
-    let ClusterContext { cluster, roles } = context;
     let mut reader = Reader {
-        origin: Origin::Cluster(cluster.to_owned()),
+        origin: Origin::Cluster(context.cluster.to_owned()),
         configuration: Configuration::default(),
     };
     let kinds = [
@@ -115,14 +115,7 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         }
     }
     let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
-        let errors = problems.errors();
-        confine(target.as_ref(), node, roles, problems);
-        target
-            .filter(|_| problems.errors() == errors)
-            .map(|target| Target {
-                cluster: Some(cluster.to_owned()),
-                ..target
-            })
+        placed(target, node, context, problems)
     };
     // Every object of a namespaced kind names its namespace.
     reader.read(
@@ -131,6 +124,48 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         "default",
         place,
     )
+}
+
+/// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse
+/// when it lists them there, or would not see: it looks at these namespaces alone.
+pub(crate) fn read_exported(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    namespaces: &[String],
+    context: ClusterContext<'_>,
+) -> Configuration {
+    read_stream(files, default_namespace, |target, node, problems| {
+        let target = placed(target, node, context, problems)?;
+        let namespace = &target.id.namespace;
+        if namespaces.contains(namespace) {
+            return Some(target);
+        }
+        let message = format!(
+            "found {}, allowed: {}, since the function looks at no other namespace",
+            quoted(namespace),
+            namespaces.join(", ")
+        );
+        problems.error(None, "metadata.namespace", message);
+        None
+    })
+}
+
+/// The target in its cluster, unless it would reach out of its own namespace.
+fn placed(
+    target: Option<Target>,
+    node: &Node,
+    context: ClusterContext<'_>,
+    problems: &mut Problems,
+) -> Option<Target> {
+    let ClusterContext { cluster, roles } = context;
+    let errors = problems.errors();
+    confine(target.as_ref(), node, roles, problems);
+    target
+        .filter(|_| problems.errors() == errors)
+        .map(|target| Target {
+            cluster: Some(cluster.to_owned()),
+            ..target
+        })
 }
 
 fn is_deleted(node: &Node) -> bool {

@@ -3,7 +3,7 @@
 use super::base::{BaseError, Fill, Words, fill, replaced};
 use super::environment::Environment;
 use super::needs::{Alarm, Needs, Place, UsedCluster};
-use super::text::{logical, statements};
+use super::text::{fitting, logical, statements};
 use super::{RenderError, Request};
 use crate::yaml::scalar;
 
@@ -11,13 +11,9 @@ const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 const ACCESS: &str = include_str!("../../infra/access.yaml");
 const WIRING: &str = include_str!("../../infra/wiring.yaml");
 
-/// Characters of a role's inline policies that IAM takes, without white space
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>), less what the other statements have.
-const MAX_POLICY: usize = 10_240 - 2_500;
-
-/// Permissions of single alarms up to which the function's policy of 20 KB takes them, at about 400 bytes each
+/// Permissions of single alarms up to which the function's policy of 20 KB takes them, at up to 800 bytes each with the longest names
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). More share one, by their names.
-const MAX_PERMISSIONS: usize = 40;
+pub(super) const MAX_PERMISSIONS: usize = 23;
 
 /// How the ARNs of the queues' alarms begin: CloudFormation calls an alarm after its stack and its logical id.
 const ALARMS: &str = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${AWS::StackName}-QueueAlarm";
@@ -29,13 +25,9 @@ pub(super) fn templates(
     environment: &Environment,
 ) -> Result<[String; 3], RenderError> {
     let rights = statements(&needs.own, needs.roles.keys());
-    let length = rights.split_whitespace().map(str::len).sum();
-    if length > MAX_POLICY {
-        return Err(RenderError::PolicyTooLong {
-            queues: needs.own.depths.len(),
-            length,
-        });
-    }
+    // The other statements of the function's own role have up to 2,500.
+    let who = "the function's own role";
+    fitting(who, &needs.own, &rights, 2_500)?;
     let entries = entries(request, needs);
     let mut access = vec![
         ("given", nothing()),

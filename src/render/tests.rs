@@ -29,6 +29,7 @@ struct Case {
     yaml: String,
     variables: Vec<(&'static str, String)>,
     account: Option<&'static str>,
+    region: &'static str,
     plurals: Plurals,
 }
 
@@ -37,6 +38,7 @@ fn case(yaml: impl Into<String>) -> Case {
         yaml: yaml.into(),
         variables: Vec::new(),
         account: None,
+        region: "ap-northeast-1",
         plurals: Plurals::new(),
     }
 }
@@ -52,10 +54,7 @@ impl Case {
     }
 
     fn settings(&self) -> Settings {
-        let own = [
-            ("OUTRIGGER_CLUSTERS", "prod"),
-            ("AWS_REGION", "ap-northeast-1"),
-        ];
+        let own = [("OUTRIGGER_CLUSTERS", "prod"), ("AWS_REGION", self.region)];
         let own = own.map(|(name, value)| (name, value.to_owned()));
         let variables = own.into_iter().chain(self.variables.clone());
         let environment = variables.map(|(name, value)| (name.to_owned(), value));
@@ -79,7 +78,7 @@ impl Case {
         Request {
             targets,
             settings,
-            region: "ap-northeast-1",
+            region: self.region,
             account: self.account,
             plurals: &self.plurals,
             package: "../package.zip",
@@ -238,7 +237,9 @@ fn the_manifest_of_the_readme() {
     let (binding, map) = (shipped("rolebinding.yaml"), shipped("configmap.yaml"));
     let namespaced = "  name: outrigger\n  namespace: default\n";
     let shipped = [&binding, &map].map(|text| text.replacen("  name: outrigger\n", namespaced, 1));
-    let end = [rest, &shipped[0], &shipped[1]].join("---\n");
+    let rest = rest.replace("# render: events\n", "");
+    let rest = rest.replace("# render: end\n", "");
+    let end = [rest.as_str(), &shipped[0], &shipped[1]].join("---\n");
     assert!(kubernetes.ends_with(&end), "{kubernetes}");
 }
 
@@ -339,6 +340,8 @@ fn settings_become_literals_and_no_parameters() {
     );
     let kubernetes = &rendered.files["kubernetes/prod/default.yaml"];
     assert!(kubernetes.contains("resources: [rollouts]") && !kubernetes.contains("rollouts/scale"));
+    // Nor does it tell anything there.
+    assert!(!kubernetes.contains("events"));
 }
 
 /// The variables of a rendered `function.env`, as `cargo lambda deploy --env-file` takes them.
@@ -547,8 +550,20 @@ fn many_queues_share_a_permission() {
         });
         objects.collect()
     };
-    assert_eq!(alarms(&case(objects(40)).rendered()).len(), 40);
-    let rendered = case(objects(41)).rendered();
+    let most = function::MAX_PERMISSIONS;
+    let rendered = case(objects(most)).rendered();
+    assert_eq!(alarms(&rendered).len(), most);
+    assert!(
+        !rendered
+            .notes
+            .iter()
+            .any(|note| note.contains("--s3-bucket"))
+    );
+    let rendered = case(objects(45)).rendered();
+    let large =
+        |note: &&String| note.starts_with("wiring.yaml has ") && note.contains("--s3-bucket");
+    assert_eq!(rendered.notes.iter().filter(large).count(), 1);
+    let rendered = case(objects(most + 1)).rendered();
     let wiring = json_of(&rendered, "wiring.yaml");
     let resources = wiring["Resources"].as_object().unwrap();
     let of_alarms = resources
@@ -567,14 +582,110 @@ fn many_queues_share_a_permission() {
     );
 }
 
+/// The policy of the function as Lambda keeps it, with names as long as they may be.
+#[test]
+fn the_permissions_fit_into_the_policy_of_the_function() {
+    let place = "ap-southeast-1:123456789012";
+    let (stack, queue) = ("s".repeat(128), "q".repeat(80));
+    let (function, suffix) = ("f".repeat(55), "ABCDEFGHIJKL");
+    let id = text::logical(&format!("{}-", &queue[1..]));
+    // An alarm's name has up to 255 characters, a statement's id up to 100.
+    let alarm = format!("{stack}-QueueAlarm{id}-{suffix}");
+    let statement = |principal: &str, source: &str| {
+        json!({
+            "Sid": "s".repeat(100),
+            "Effect": "Allow",
+            "Principal": {"Service": principal},
+            "Action": "lambda:InvokeFunction",
+            "Resource": format!("arn:aws-us-gov:lambda:{place}:function:{function}:live"),
+            "Condition": {
+                "StringEquals": {"AWS:SourceAccount": "123456789012"},
+                "ArnLike": {"AWS:SourceArn": source},
+            },
+        })
+    };
+    let of_alarm = statement(
+        "lambda.alarms.cloudwatch.amazonaws.com",
+        &format!("arn:aws-us-gov:cloudwatch:{place}:alarm:{alarm}"),
+    );
+    let of_rule = statement(
+        "events.amazonaws.com",
+        &format!("arn:aws-us-gov:events:{place}:rule/{}", "r".repeat(64)),
+    );
+    let mut statements = vec![of_alarm; function::MAX_PERMISSIONS];
+    statements.push(of_rule);
+    let policy = json!({"Version": "2012-10-17", "Id": "default", "Statement": statements});
+    let length = policy.to_string().len();
+    assert!(length <= 20_480, "{length}");
+}
+
+#[test]
+fn the_role_of_another_account_has_a_limit_too() {
+    let objects = (0..300).map(|number| {
+        let queue = queue(
+            &format!("https://sqs.ap-northeast-1.amazonaws.com/222222222222/q{number}"),
+            "",
+        );
+        let queue = format!("{queue}    authenticationRef: {{name: team-b}}\n");
+        scaled_object(
+            &format!("s{number}"),
+            &format!("{{name: w{number}}}"),
+            "minReplicaCount: 1",
+            &queue,
+        )
+    });
+    let yaml = AUTHENTICATION.to_owned() + &objects.collect::<String>();
+    let errors = case(yaml).errors();
+    assert!(
+        errors[0].starts_with(
+            "the role arn:aws:iam::222222222222:role/queues/reader would name 300 queues"
+        ),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn nothing_reaches_into_another_partition() {
+    let one = |case: Case| {
+        let errors = case.errors();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.into_iter().next().unwrap()
+    };
+    let queue = WORKER
+        .replace(
+            "sqs.ap-northeast-1.amazonaws.com/",
+            "sqs.cn-north-1.amazonaws.com.cn/",
+        )
+        .replace("awsRegion: ap-northeast-1", "awsRegion: cn-north-1");
+    let message = one(case(queue));
+    assert!(
+        message.starts_with("the queue orders of cn-north-1 is of the partition aws-cn, and the function, in ap-northeast-1, of aws:"),
+        "{message}"
+    );
+    let cluster = "arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/prod";
+    let message = one(case(WORKER).clusters(cluster));
+    assert!(
+        message.starts_with("the cluster prod of us-gov-west-1 is of the partition aws-us-gov"),
+        "{message}"
+    );
+    let role = "prod=arn:aws-cn:iam::123456789012:role/scaler";
+    let message = one(case(WORKER).clusters(role));
+    assert!(
+        message.starts_with(
+            "the role arn:aws-cn:iam::123456789012:role/scaler is of the partition aws-cn"
+        ),
+        "{message}"
+    );
+}
+
 #[test]
 fn partitions_follow_the_region() {
     let yaml = WORKER
         .replace("ap-northeast-1", "cn-north-1")
         .replace("amazonaws.com/", "amazonaws.com.cn/");
-    let rendered = case(yaml)
-        .clusters("arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod")
-        .rendered();
+    let mut case = case(yaml).clusters("arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod");
+    case.region = "cn-north-1";
+    let rendered = case.rendered();
     assert_eq!(
         rights(&rendered),
         [
@@ -693,7 +804,7 @@ Resources:
           comment: One role of one account may take it, and with an external id only by that.
     Properties:
       RoleName: Scaler
-      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      Description: What the Outrigger function may do with this role. What it may do in Kubernetes is said by RBAC.
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
         Statement:
@@ -722,7 +833,7 @@ Resources:
     Properties:
       RoleName: reader
       Path: "/queues/"
-      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      Description: What the Outrigger function may do with this role. What it may do in Kubernetes is said by RBAC.
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
         Statement:

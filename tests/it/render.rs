@@ -65,7 +65,9 @@ fn the_life_of_a_folder() {
     assert_eq!(run(&[], &two), (0, wrote.to_owned()));
     let before = files(&folder);
     assert_eq!(before.len(), 6);
-    let header = format!("{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1\n");
+    let header = format!(
+        "{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1 --output-dir out\n"
+    );
     assert!(before.values().all(|text| text.starts_with(&header)));
     assert_eq!(
         run(&[], &two),
@@ -260,12 +262,209 @@ fn the_settings_of_the_function_count() {
         template,
         &[
             "#   OUTRIGGER_MODE=shadow outrigger render -f mine.yaml --cluster arn:aws:eks:eu-west-1:123456789012:cluster/blue \
-             --region eu-west-1 --namespace shop --window 120\n",
+             --region eu-west-1 --namespace shop --window 120 --output-dir deploy/infra\n",
             "CodeUri: \"../../target/lambda/outrigger-lambda/bootstrap.zip\"\n",
         ],
     );
     let role = &files["kubernetes/blue/shop.yaml"];
     assert!(!role.contains("rollouts/scale"), "{role}");
+}
+
+/// The command of the header, run by a shell in an empty environment, renders the same bytes.
+#[test]
+fn the_command_of_the_header_renders_the_same() {
+    let cluster = "arn:aws:eks:eu-west-1:123456789012:cluster/blue";
+    let role = "arn:aws:iam::123456789012:role/scaler";
+    let authority = rcgen::generate_simple_self_signed(vec!["blue".to_owned()]).unwrap();
+    let authority = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, authority.cert.pem());
+    let in_cluster = [
+        ("OUTRIGGER_CLUSTERS", cluster),
+        ("OUTRIGGER_ROLES", role),
+        ("OUTRIGGER_CONFIG", "file:unused.yaml"),
+    ];
+    let by_address = [
+        ("OUTRIGGER_CLUSTERS", cluster),
+        ("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1"),
+        ("OUTRIGGER_CLUSTER_CA", authority.as_str()),
+        ("OUTRIGGER_LOG", "all"),
+        ("OUTRIGGER_WINDOW", "120"),
+    ];
+    let cases: [(&[(&str, &str)], &[&str]); 3] = [
+        (
+            &[
+                ("OUTRIGGER_CLUSTERS", cluster),
+                ("OUTRIGGER_METRICS", "off"),
+            ],
+            &[],
+        ),
+        (&in_cluster, &["--config", "cluster:default,shop"]),
+        (
+            &by_address,
+            &["--package", "a b.zip", "-d", "deploy/it's infra"],
+        ),
+    ];
+    for (variables, arguments) in cases {
+        let directory = Directory::new();
+        std::fs::write(directory.join("worker.yaml"), WORKER).unwrap();
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let given = ["render", "-f", "worker.yaml", "-d", "deploy"];
+        let folder = arguments.iter().position(|argument| *argument == "-d");
+        let folder = folder.map_or("deploy", |at| arguments[at + 1]);
+        let given = if folder == "deploy" {
+            &given[..]
+        } else {
+            &given[..3]
+        };
+        let given = [given, arguments].concat();
+        let (code, _, errors) = result_in(&directory.join(""), &given, "", &variables.collect());
+        assert_eq!(code, 0, "{errors}");
+        let before = files(&directory.join(folder));
+        std::fs::remove_dir_all(directory.join("deploy")).unwrap();
+        let header = before["template.yaml"].lines().nth(1).unwrap();
+        let command = header.strip_prefix("#   ").unwrap();
+        let program = env!("CARGO_BIN_EXE_outrigger");
+        let command = command.replacen("outrigger render", &format!("{program} render"), 1);
+        let shell = std::process::Command::new("/bin/sh")
+            .args(["-c", &command])
+            .current_dir(directory.join(""))
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(shell.status.success(), "{command}: {shell:?}");
+        assert_eq!(files(&directory.join(folder)), before, "{command}");
+    }
+}
+
+/// What the function would refuse in a cluster, or never look at, has no rights rendered.
+#[test]
+fn objects_of_a_cluster_are_read_as_the_function_reads_them() {
+    let directory = Directory::new();
+    let reader = "arn:aws:iam::222222222222:role/reader";
+    let authentication = format!(
+        "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {{name: team, namespace: default}}\n\
+         spec: {{podIdentity: {{provider: aws, roleArn: '{reader}'}}}}\n---\n"
+    );
+    let with_role = WORKER.replace(
+        "- type: aws-sqs-queue",
+        "- type: aws-sqs-queue\n    authenticationRef: {name: team}",
+    );
+    let with_role = authentication.clone() + &with_role;
+    let annotated = WORKER.replace(
+        "{name: worker}\nspec",
+        "{name: worker, annotations: {outrigger.dev/cluster: prod}}\nspec",
+    );
+    let endpoint = WORKER.replace(
+        "queueURL:",
+        "awsEndpoint: 'https://sqs.example.com', queueURL:",
+    );
+    let config = ["-f", "-", "-d", "out", "--config"];
+    for (input, namespaces, wanted) in [
+        (
+            WORKER,
+            "cluster:shop",
+            "metadata.namespace: found `default`, allowed: shop",
+        ),
+        (
+            &with_role,
+            "cluster:default",
+            "a role that OUTRIGGER_ROLES of the function lists",
+        ),
+        (
+            &annotated,
+            "cluster:default",
+            "an object in a cluster is about that cluster",
+        ),
+        (
+            &endpoint,
+            "cluster:default",
+            "awsEndpoint: not allowed in a cluster",
+        ),
+    ] {
+        let (code, output, errors) =
+            render(&directory, &[&config[..], &[namespaces]].concat(), input);
+        assert_eq!((code, output.as_str()), (1, ""), "{errors}");
+        assert_names(&errors, &["(default/worker)", wanted]);
+    }
+    let two = [&config[..], &["cluster:default", "--cluster", "other"]].concat();
+    let (code, _, errors) = render(&directory, &two, WORKER);
+    assert_eq!(code, 1);
+    assert_names(&errors, &["of which one it is", "one --cluster"]);
+    let (code, _, errors) = render(&directory, &["--config", "cluster:shop"], "");
+    assert_eq!(code, 1);
+    assert_names(
+        &errors,
+        &["kubectl get scaledobjects,triggerauthentications -n shop -o yaml |"],
+    );
+    assert!(!directory.join("out").exists());
+
+    let of_cluster = with_role
+        .replace(
+            "kind: TriggerAuthentication",
+            "kind: ClusterTriggerAuthentication",
+        )
+        .replace("{name: team, namespace: default}", "{name: team}")
+        .replace(
+            "{name: team}\n    metadata",
+            "{name: team, kind: ClusterTriggerAuthentication}\n    metadata",
+        );
+    let variables = [("OUTRIGGER_ROLES".to_owned(), reader.to_owned())];
+    let arguments = [&["render"], &config[..], &["cluster:default"], &CLUSTER].concat();
+    let (code, _, errors) = result_in(
+        &directory.join(""),
+        &arguments,
+        &of_cluster,
+        &variables.into(),
+    );
+    assert_eq!(code, 0, "{errors}");
+    assert_names(
+        &errors,
+        &[
+            "default/worker refers to a ClusterTriggerAuthentication",
+            "ClusterRole",
+        ],
+    );
+}
+
+#[test]
+fn other_line_ends_are_no_difference() {
+    let directory = Directory::new();
+    let arguments = ["-f", "-", "-d", "out"];
+    assert_eq!(render(&directory, &arguments, WORKER).0, 0);
+    let folder = directory.join("out");
+    for (path, text) in files(&folder) {
+        std::fs::write(folder.join(path), text.replace('\n', "\r\n")).unwrap();
+    }
+    let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), WORKER);
+    assert_eq!(
+        (code, output.as_str()),
+        (0, "out: 5 files, all up to date\n")
+    );
+}
+
+/// A whole chart in `outrigger.yaml` takes its Secrets into the package.
+#[test]
+fn a_secret_in_the_stream_is_warned_of() {
+    let directory = Directory::new();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: quite-private}\n---\n";
+    let chart = format!("{secret}{WORKER}");
+    for arguments in [["check", "-f", "-"].as_slice(), &["render", "-f", "-"]] {
+        let cluster = if arguments[0] == "render" {
+            &CLUSTER[..]
+        } else {
+            &[]
+        };
+        let arguments = [arguments, cluster].concat();
+        let (code, output, errors) =
+            result_in(&directory.join(""), &arguments, &chart, &BTreeMap::new());
+        assert_eq!(code, 0, "{errors}");
+        let told = output + &errors;
+        assert_names(
+            &told,
+            &["document 1", "warning: a Secret is of no use here"],
+        );
+        assert!(!told.contains("quite-private"));
+    }
 }
 
 /// What is rendered for a manifest in a cluster, by path.

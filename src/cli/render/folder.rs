@@ -165,7 +165,11 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, bool)>> {
 
 fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+        // Git may have checked it out with other line ends.
+        Ok(bytes) => Ok(Some(match String::from_utf8(bytes) {
+            Ok(text) => text.replace("\r\n", "\n").into_bytes(),
+            Err(error) => error.into_bytes(),
+        })),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let what = format!("could not read `{}`", path.display());
