@@ -289,7 +289,8 @@ fn the_command_of_the_header_renders_the_same() {
         ("OUTRIGGER_LOG", "all"),
         ("OUTRIGGER_WINDOW", "120"),
     ];
-    let cases: [(&[(&str, &str)], &[&str]); 3] = [
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+    let cases: [Case<'_>; 3] = [
         (
             &[
                 ("OUTRIGGER_CLUSTERS", cluster),
