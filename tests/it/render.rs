@@ -270,6 +270,9 @@ fn the_settings_of_the_function_count() {
     assert!(!role.contains("rollouts/scale"), "{role}");
 }
 
+/// Variables and arguments.
+type Given<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+
 /// The command of the header, run by a shell in an empty environment, renders the same bytes.
 #[test]
 fn the_command_of_the_header_renders_the_same() {
@@ -289,8 +292,7 @@ fn the_command_of_the_header_renders_the_same() {
         ("OUTRIGGER_LOG", "all"),
         ("OUTRIGGER_WINDOW", "120"),
     ];
-    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
-    let cases: [Case<'_>; 3] = [
+    let cases: [Given<'_>; 3] = [
         (
             &[
                 ("OUTRIGGER_CLUSTERS", cluster),
