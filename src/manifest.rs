@@ -21,8 +21,7 @@ use crate::policy::{Mode, Policy};
 
 pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
-pub(crate) use cluster::read_exported;
-pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
+pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster, read_exported};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};

@@ -128,7 +128,8 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
 
 /// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse
 /// when it lists them there, or would not see: it looks at these namespaces alone.
-pub(crate) fn read_exported(
+#[must_use]
+pub fn read_exported(
     files: &[(&str, &[u8])],
     default_namespace: &str,
     namespaces: &[String],
