@@ -184,6 +184,14 @@ pub(crate) fn read_manifests(
     namespace: &str,
     clusters: &[String],
 ) -> anyhow::Result<Configuration> {
+    read_manifests_by(paths, |files| read_files(files, namespace, clusters))
+}
+
+/// The same by another reader.
+pub(crate) fn read_manifests_by(
+    paths: &[PathBuf],
+    read: impl FnOnce(&[(&str, &[u8])]) -> Configuration,
+) -> anyhow::Result<Configuration> {
     let mut files = Vec::new();
     for path in paths {
         files.push((path.to_string_lossy(), read_input(path)?));
@@ -192,7 +200,7 @@ pub(crate) fn read_manifests(
         .iter()
         .map(|(name, bytes)| (name.as_ref(), bytes.as_slice()))
         .collect();
-    Ok(read_files(&files, namespace, clusters))
+    Ok(read(&files))
 }
 
 /// Reads a file, or standard input for `-`.

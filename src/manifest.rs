@@ -22,8 +22,7 @@ use crate::policy::{Mode, Policy};
 pub use authentication::{Authentications, Resolution, Unlisted};
 pub(crate) use authentication::{is_account, is_role_arn};
 pub(crate) use cluster::is_cluster_wide;
-pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster};
-pub(crate) use scaled_object::MODE;
+pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster, read_exported};
 pub use scaled_object::read_scaled_object;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
@@ -86,9 +85,9 @@ impl Target {
             .entry("annotations")
             .or_insert_with(|| serde_json::Map::new().into());
         if let Some(annotations) = annotations.as_object_mut()
-            && !annotations.contains_key(scaled_object::MODE)
+            && !annotations.contains_key(Mode::ANNOTATION)
         {
-            annotations.insert(scaled_object::MODE.to_owned(), "shadow".into());
+            annotations.insert(Mode::ANNOTATION.to_owned(), "shadow".into());
             self.policy.mode = Mode::Shadow;
         }
     }
@@ -264,6 +263,17 @@ pub fn read_files(
     default_namespace: &str,
     clusters: &[String],
 ) -> Configuration {
+    read_stream(files, default_namespace, |target, node, problems| {
+        target.and_then(|target| in_cluster(target, node, clusters, problems))
+    })
+}
+
+/// The same, where `place` says what becomes of each target.
+fn read_stream(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    place: impl Fn(Option<Target>, &Node, &mut Problems) -> Option<Target>,
+) -> Configuration {
     // While they are read, documents are numbered through.
     let mut documents = Vec::new();
     for (file, bytes) in files {
@@ -278,9 +288,6 @@ pub fn read_files(
     for (index, (_, document)) in documents.iter().enumerate() {
         reader.sort(index, document, &mut objects);
     }
-    let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
-        target.and_then(|target| in_cluster(target, node, clusters, problems))
-    };
     let mut configuration = reader.read(
         &objects,
         Authentications::default(),
@@ -437,7 +444,15 @@ impl Reader {
                     self.sort_node(document, item, objects, problems);
                 }
             }
-            Sorted::Other => self.configuration.skipped += 1,
+            Sorted::Other => {
+                self.configuration.skipped += 1;
+                // The skipped ones go into the package all the same.
+                if node.get("kind").and_then(Node::as_text) == Some("Secret") {
+                    let message = "a Secret is of no use here, and would be readable in the function's package; leave it out, \
+                                   as with helm template --show-only";
+                    problems.warning(node.position, "", message);
+                }
+            }
             Sorted::Refused => {}
         }
     }

@@ -57,6 +57,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The annotation of a ScaledObject that picks one.
+    pub const ANNOTATION: &str = "outrigger.dev/mode";
+
     /// The modes by the names that people write.
     pub const NAMES: [(&'static str, Self); 2] = [("live", Self::Live), ("shadow", Self::Shadow)];
 }

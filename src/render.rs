@@ -5,6 +5,7 @@
 
 mod account;
 mod base;
+mod environment;
 mod function;
 mod needs;
 mod notes;
@@ -20,12 +21,16 @@ pub use rbac::Plurals;
 
 use crate::manifest::Target;
 use crate::settings::Settings;
-pub(crate) use function::named;
+use environment::Environment;
+pub(crate) use environment::named;
 use needs::Needs;
 
 /// How every rendered file begins. Only a file that does is ever overwritten.
 pub const HEADER: &str =
     "# Rendered by outrigger. Do not edit: change the ScaledObjects, and render again.\n";
+
+/// The one file that is no YAML: variables for `cargo lambda deploy --env-file`.
+pub const ENVIRONMENT: &str = "function.env";
 
 /// What is rendered.
 #[derive(Debug, Clone, Copy)]
@@ -85,16 +90,44 @@ pub enum RenderError {
     /// A target without a cluster.
     #[error("{0}: its cluster is not one of the function's")]
     NoCluster(String),
+    /// What no role of the function reaches.
+    #[error(
+        "{what} is of the partition {found}, and the function, in {region}, of {own}: neither roles nor credentials reach from one \
+         into the other, so give it a function of its own there"
+    )]
+    OtherPartition {
+        /// The cluster, queue or role.
+        what: String,
+        /// Its partition.
+        found: String,
+        /// That of the function.
+        own: &'static str,
+        /// The region of the function.
+        region: String,
+    },
     /// More than IAM takes.
     #[error(
-        "the function's role would name {queues} queues in {length} characters, and IAM takes 10,240 for all inline policies of a role: \
-         render some namespaces apart, for a function of their own"
+        "{role} would name {queues} queues in {length} characters, and IAM takes 10,240 for all inline policies of a role: \
+         read some with another role, or render some namespaces apart, for a function of their own"
     )]
     PolicyTooLong {
+        /// Whose policy it is.
+        role: String,
         /// How many queues it would name.
         queues: usize,
         /// Characters of the statements.
         length: usize,
+    },
+    /// More than Lambda takes.
+    #[error(
+        "the function's variables would have {bytes} bytes, and Lambda takes 4,096: {clusters} clusters are too many for one function, \
+         so give some of them to another one"
+    )]
+    EnvironmentTooLong {
+        /// Bytes of names and values.
+        bytes: usize,
+        /// Clusters in the list.
+        clusters: usize,
     },
     /// This program does not fit its own templates.
     #[error("a shipped template is not as expected: {0}")]
@@ -115,12 +148,12 @@ pub fn render(request: &Request<'_>) -> Result<Rendered, Vec<RenderError>> {
     let files = files(request, &needs).map_err(|error| vec![error])?;
     let header = format!("{HEADER}#   {}\n", request.command);
     let files = files.into_iter();
-    Ok(Rendered {
-        files: files
-            .map(|(path, text)| (path, format!("{header}{text}")))
-            .collect(),
-        notes: notes::of(request, &needs),
-    })
+    let files: BTreeMap<String, String> = files
+        .map(|(path, text)| (path, format!("{header}{text}")))
+        .collect();
+    let mut notes = notes::of(request, &needs);
+    notes.extend(notes::too_large(&files));
+    Ok(Rendered { files, notes })
 }
 
 /// What every file has but for the line that names the command: two commands may say the same in other words.
@@ -131,8 +164,10 @@ pub fn without_command(text: &str) -> Option<&str> {
 }
 
 fn files(request: &Request<'_>, needs: &Needs) -> Result<BTreeMap<String, String>, RenderError> {
-    let [template, access, wiring] = function::templates(request, needs)?;
+    let environment = Environment::of(request)?;
+    let [template, access, wiring] = function::templates(request, needs, &environment)?;
     let mut files = BTreeMap::from([
+        (ENVIRONMENT.to_owned(), environment.file()),
         ("template.yaml".to_owned(), template),
         ("access.yaml".to_owned(), access),
         ("wiring.yaml".to_owned(), wiring),

@@ -1,5 +1,6 @@
 //! `outrigger render`: the infrastructure for exactly the targets that there are.
 
+mod command;
 mod folder;
 
 use std::collections::BTreeMap;
@@ -8,17 +9,20 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::access::Access;
-use super::{Failure, hinted, print, print_errors, read_manifests};
+use super::{Failure, hinted, print, print_errors, read_manifests, read_manifests_by};
 use crate::fields::Severity;
-use crate::manifest::{Configuration, WorkloadKind, is_account, is_region};
-use crate::render::{Plurals, RenderError, Rendered, Request, render};
+use crate::manifest::{
+    ClusterContext, Configuration, WorkloadKind, is_account, is_region, read_exported,
+};
+use crate::render::{ENVIRONMENT, Plurals, RenderError, Rendered, Request, render};
 use crate::settings::{Settings, Source};
+use command::command;
 use folder::Folder;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --output-dir everything goes to standard output as one stream. In the folder are then: template.yaml, the whole stack for SAM; \
-access.yaml and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
+Without --output-dir all YAML goes to standard output as one stream. In the folder are then: template.yaml, the whole stack for SAM; \
+access.yaml, function.env (for --env-file) and wiring.yaml, for a function that cargo lambda deploys; kubernetes/CLUSTER/NAMESPACE.yaml, for kubectl apply; and \
 account-*.yaml for other accounts and regions, where there are any.
 
 No profile is read: the region is that of --region, AWS_REGION or AWS_DEFAULT_REGION, else that of the first cluster's ARN. \
@@ -100,10 +104,14 @@ pub(crate) fn run(
     }
 }
 
-/// All files as one YAML stream, each named as `helm template` does.
+/// All YAML files as one stream, each named as `helm template` does.
 fn stream(rendered: &Rendered) -> String {
     let mut stream = String::new();
-    for (path, text) in &rendered.files {
+    let yaml = rendered
+        .files
+        .iter()
+        .filter(|(path, _)| *path != ENVIRONMENT);
+    for (path, text) in yaml {
         let _infallible = write!(stream, "---\n# Source: {path}\n{text}");
     }
     stream
@@ -174,11 +182,29 @@ impl Asked {
                 let message = "the function is to read ScaledObjects of every namespace, and what is rendered is for known ones";
                 return Err(hinted(message, hint));
             }
-            Source::Clusters(_) if arguments.files.is_empty() => {
-                let hint = "kubectl get scaledobjects,triggerauthentications -A -o yaml | outrigger render -f -";
+            Source::Clusters(_) if settings.clusters.len() > 1 => {
+                let message = "the ScaledObjects are in the clusters, and nothing in what kubectl prints tells of which one it is";
+                let hint = "render for one cluster at a time: one --cluster, its own objects, and a folder of their own";
+                return Err(hinted(message, hint));
+            }
+            Source::Clusters(namespaces) if arguments.files.is_empty() => {
+                // kubectl takes one namespace at a time.
+                let get = |namespace: &String| {
+                    format!(
+                        "kubectl get scaledobjects,triggerauthentications -n {namespace} -o yaml"
+                    )
+                };
+                let hint = match namespaces.as_slice() {
+                    [one] => format!("{} | outrigger render -f -", get(one)),
+                    several => format!(
+                        "for each namespace a file, and a -f each, such as {} > {}.yaml",
+                        several.first().map(get).unwrap_or_default(),
+                        several.first().map_or("", String::as_str),
+                    ),
+                };
                 return Err(hinted(
                     "the ScaledObjects are in the cluster, and nothing is rendered without them",
-                    hint,
+                    &hint,
                 ));
             }
             Source::File(path) if arguments.files.is_empty() => vec![path.clone()],
@@ -196,9 +222,27 @@ impl Asked {
     }
 
     fn configuration(&self) -> anyhow::Result<Configuration> {
-        let clusters = self.settings.clusters.iter();
-        let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-        let configuration = read_manifests(&self.files, &self.settings.namespace, &clusters)?;
+        let Settings {
+            source,
+            roles,
+            clusters,
+            namespace,
+            ..
+        } = &self.settings;
+        let names: Vec<String> = clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
+        let configuration = match source {
+            Source::File(_) => read_manifests(&self.files, namespace, &names)?,
+            Source::Clusters(namespaces) => {
+                let cluster = names.first().map_or("", String::as_str);
+                let context = ClusterContext { cluster, roles };
+                read_manifests_by(&self.files, |files| {
+                    read_exported(files, namespace, namespaces, context)
+                })?
+            }
+        };
         Ok(configuration.with_default_mode(self.settings.mode))
     }
 
@@ -295,73 +339,4 @@ fn lexical(path: &Path) -> PathBuf {
         }
     }
     out
-}
-
-/// The command that renders the same again, whatever the environment.
-fn command(
-    arguments: &Arguments,
-    files: &[PathBuf],
-    settings: &Settings,
-    region: &str,
-    environment: &BTreeMap<String, String>,
-) -> String {
-    let mut words = Vec::new();
-    let mut variables = vec!["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"];
-    match settings.source {
-        Source::File(_) => {}
-        Source::Clusters(_) => variables.extend(["OUTRIGGER_CONFIG", "OUTRIGGER_ROLES"]),
-    }
-    for name in variables {
-        let value = environment.get(name).map(|value| value.trim());
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            words.push(format!("{name}={}", word(value)));
-        }
-    }
-    if settings
-        .clusters
-        .iter()
-        .any(|cluster| cluster.address.is_some())
-    {
-        for name in ["OUTRIGGER_CLUSTER_ENDPOINT", "OUTRIGGER_CLUSTER_CA"] {
-            words.push(format!("{name}=…"));
-        }
-    }
-    words.push("outrigger render".to_owned());
-    let mut option = |name: &str, value: &str| words.push(format!("{name} {}", word(value)));
-    for file in files {
-        option("-f", &file.to_string_lossy());
-    }
-    for cluster in &settings.clusters {
-        option("--cluster", &crate::render::named(cluster));
-    }
-    option("--region", region);
-    if let Some(account) = &arguments.account {
-        option("--account", account);
-    }
-    if settings.namespace != "default" {
-        option("--namespace", &settings.namespace);
-    }
-    if settings.window_seconds.get() != 60 {
-        option("--window", &settings.window_seconds.to_string());
-    }
-    for resource in &arguments.resource {
-        option("--resource", resource);
-    }
-    if arguments.package != Path::new(PACKAGE) {
-        option("--package", &arguments.package.to_string_lossy());
-    }
-    words.join(" ")
-}
-
-/// A word of a shell, on one line.
-fn word(text: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,@+".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    let text: String = text
-        .chars()
-        .map(|char| if char.is_control() { '?' } else { char })
-        .collect();
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

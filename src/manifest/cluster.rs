@@ -3,9 +3,10 @@
 //! Whoever may create a ScaledObject in one namespace must not reach further through the function: the object means its own
 //! cluster and namespace, AWS' own endpoints, and the roles that the function's owner has listed.
 
-use super::scaled_object::{CLUSTER, MODE};
+use super::scaled_object::CLUSTER;
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
+    read_stream,
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
@@ -61,7 +62,7 @@ impl ListedObject {
         let text = |key: &str| Some(metadata.get(key)?.as_text()?.to_owned());
         let mode = metadata
             .get("annotations")
-            .and_then(|annotations| annotations.get(MODE)?.as_text());
+            .and_then(|annotations| annotations.get(Mode::ANNOTATION)?.as_text());
         let mode = Mode::NAMES
             .into_iter()
             .find(|(name, _)| Some(*name) == mode.map(str::trim));
@@ -89,9 +90,8 @@ impl ListedObject {
 /// Reads the objects of one cluster. Those that are being deleted are left alone, and counted as skipped.
 #[must_use]
 pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -> Configuration {
-    let ClusterContext { cluster, roles } = context;
     let mut reader = Reader {
-        origin: Origin::Cluster(cluster.to_owned()),
+        origin: Origin::Cluster(context.cluster.to_owned()),
         configuration: Configuration::default(),
     };
     let kinds = [
@@ -113,14 +113,7 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         }
     }
     let place = |target: Option<Target>, node: &Node, problems: &mut Problems| {
-        let errors = problems.errors();
-        confine(target.as_ref(), node, roles, problems);
-        target
-            .filter(|_| problems.errors() == errors)
-            .map(|target| Target {
-                cluster: Some(cluster.to_owned()),
-                ..target
-            })
+        placed(target, node, context, problems)
     };
     // Every object of a namespaced kind names its namespace.
     reader.read(
@@ -129,6 +122,49 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         "default",
         place,
     )
+}
+
+/// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse
+/// when it lists them there, or would not see: it looks at these namespaces alone.
+#[must_use]
+pub fn read_exported(
+    files: &[(&str, &[u8])],
+    default_namespace: &str,
+    namespaces: &[String],
+    context: ClusterContext<'_>,
+) -> Configuration {
+    read_stream(files, default_namespace, |target, node, problems| {
+        let target = placed(target, node, context, problems)?;
+        let namespace = &target.id.namespace;
+        if namespaces.contains(namespace) {
+            return Some(target);
+        }
+        let message = format!(
+            "found {}, allowed: {}, since the function looks at no other namespace",
+            quoted(namespace),
+            namespaces.join(", ")
+        );
+        problems.error(None, "metadata.namespace", message);
+        None
+    })
+}
+
+/// The target in its cluster, unless it would reach out of its own namespace.
+fn placed(
+    target: Option<Target>,
+    node: &Node,
+    context: ClusterContext<'_>,
+    problems: &mut Problems,
+) -> Option<Target> {
+    let ClusterContext { cluster, roles } = context;
+    let errors = problems.errors();
+    confine(target.as_ref(), node, roles, problems);
+    target
+        .filter(|_| problems.errors() == errors)
+        .map(|target| Target {
+            cluster: Some(cluster.to_owned()),
+            ..target
+        })
 }
 
 fn is_deleted(node: &Node) -> bool {

@@ -30,12 +30,10 @@ const ANNOTATIONS: [&str; 7] = [
     "autoscaling.keda.sh/paused-scale-out",
     "autoscaling.keda.sh/force-activation",
     CLUSTER,
-    MODE,
+    Mode::ANNOTATION,
 ];
 /// Picks a cluster of `OUTRIGGER_CLUSTERS`.
 pub(super) const CLUSTER: &str = "outrigger.dev/cluster";
-/// `live` or `shadow`: whether decisions are carried out.
-pub(crate) const MODE: &str = "outrigger.dev/mode";
 
 /// Reads a ScaledObject. The id is known as soon as it has a name; the target only without errors.
 pub fn read_scaled_object(
@@ -176,7 +174,7 @@ fn read_metadata(
             "autoscaling.keda.sh/paused-scale-in" => pause.scale_in = is_set(value),
             "autoscaling.keda.sh/paused-scale-out" => pause.scale_out = is_set(value),
             "autoscaling.keda.sh/force-activation" => force_activation = is_set(value),
-            MODE => {
+            Mode::ANNOTATION => {
                 mode = fields::one_of(value, &path, &Mode::NAMES, problems).unwrap_or_default();
             }
             _ => cluster = fields::text(value, &path, problems),
@@ -221,7 +219,7 @@ fn refuse_unknown_annotations(annotations: Option<&Node>, problems: &mut Problem
         if key.starts_with("outrigger.dev/") {
             let message = format!(
                 "not supported by this version{}",
-                suggestion(key, &[CLUSTER, MODE])
+                suggestion(key, &[CLUSTER, Mode::ANNOTATION])
             );
             problems.error(node.position, &path, message);
         } else if key.starts_with("autoscaling.keda.sh/") {

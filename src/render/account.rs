@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::Request;
-use super::base::{BaseError, Fill, block, fill, replaced};
+use super::base::{Fill, block, fill, replaced};
 use super::function::is_entered_here;
 use super::needs::{Needs, Place, Role, UsedCluster, account_of, role_name};
-use super::text::{logical, statements};
+use super::text::{fitting, logical, statements};
+use super::{RenderError, Request};
 use crate::yaml::scalar;
 
 const ACCOUNT: &str = include_str!("../../infra/account.yaml");
@@ -63,7 +63,7 @@ impl Stack<'_> {
 pub(super) fn files(
     request: &Request<'_>,
     needs: &Needs,
-) -> Result<BTreeMap<String, String>, BaseError> {
+) -> Result<BTreeMap<String, String>, RenderError> {
     let mut stacks: BTreeMap<Spot, Stack<'_>> = BTreeMap::new();
     for used in needs.clusters.values() {
         if !is_entered_here(request, needs, used) {
@@ -109,7 +109,7 @@ fn main_region<'s>(
 }
 
 /// The template of a stack.
-fn template(stack: &Stack<'_>) -> Result<String, BaseError> {
+fn template(stack: &Stack<'_>) -> Result<String, RenderError> {
     let Stack { roles, clusters } = stack;
     let mut text = String::new();
     for (arn, role) in roles {
@@ -153,16 +153,17 @@ fn template(stack: &Stack<'_>) -> Result<String, BaseError> {
         "Conditions:\n  MakesAccessEntry: !Equals [!Ref CreateAccessEntry, 'true']"
     };
     fills.push(("conditions", Fill::Text(conditions.to_owned())));
-    fill(ACCOUNT, &fills)
+    Ok(fill(ACCOUNT, &fills)?)
 }
 
-fn role_resource(arn: &str, role: &Role) -> Result<String, BaseError> {
+fn role_resource(arn: &str, role: &Role) -> Result<String, RenderError> {
     let (path, name) = role_name(arn);
     let path = match path {
         "/" => String::new(),
         path => format!("Path: {}", scalar(path)),
     };
     let mut policies = statements(&role.rights, std::iter::empty());
+    fitting(&format!("the role {arn}"), &role.rights, &policies, 100)?;
     if !policies.is_empty() {
         let mut lines = "Policies:\n- PolicyName: outrigger\n  PolicyDocument:\n    Version: '2012-10-17'\n    Statement:\n".to_owned();
         for line in policies.lines() {
@@ -183,7 +184,7 @@ fn role_resource(arn: &str, role: &Role) -> Result<String, BaseError> {
         ("  Role:", format!("  Role{}:", logical(name))),
         ("!Ref RoleName", scalar(name)),
     ];
-    replaced("each role", &filled, &words)
+    Ok(replaced("each role", &filled, &words)?)
 }
 
 /// The external ids that the function brings. One that it does not always bring cannot be asked for.

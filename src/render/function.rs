@@ -1,40 +1,33 @@
 //! The templates of the account that the function runs in.
 
-use std::fmt::Write as _;
-
-use super::base::{BaseError, Fill, Words, fill};
+use super::base::{BaseError, Fill, Words, fill, replaced};
+use super::environment::Environment;
 use super::needs::{Alarm, Needs, Place, UsedCluster};
-use super::text::{logical, partition, statements};
+use super::text::{fitting, logical, statements};
 use super::{RenderError, Request};
-use crate::policy::Mode;
-use crate::settings::{Cluster, ClusterAddress, Log, Metrics, Settings, Source};
 use crate::yaml::scalar;
 
 const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 const ACCESS: &str = include_str!("../../infra/access.yaml");
 const WIRING: &str = include_str!("../../infra/wiring.yaml");
 
-/// Characters of a role's inline policies that IAM takes, without white space
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>), less what the other statements have.
-const MAX_POLICY: usize = 10_240 - 2_500;
-
-/// Permissions of single alarms up to which the function's policy of 20 KB takes them, at about 400 bytes each
+/// Permissions of single alarms up to which the function's policy of 20 KB takes them, at up to 800 bytes each with the longest names
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). More share one, by their names.
-const MAX_PERMISSIONS: usize = 40;
+pub(super) const MAX_PERMISSIONS: usize = 23;
 
 /// How the ARNs of the queues' alarms begin: CloudFormation calls an alarm after its stack and its logical id.
 const ALARMS: &str = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${AWS::StackName}-QueueAlarm";
 
 /// The templates `template.yaml`, `access.yaml` and `wiring.yaml`, in this order.
-pub(super) fn templates(request: &Request<'_>, needs: &Needs) -> Result<[String; 3], RenderError> {
+pub(super) fn templates(
+    request: &Request<'_>,
+    needs: &Needs,
+    environment: &Environment,
+) -> Result<[String; 3], RenderError> {
     let rights = statements(&needs.own, needs.roles.keys());
-    let length = rights.split_whitespace().map(str::len).sum();
-    if length > MAX_POLICY {
-        return Err(RenderError::PolicyTooLong {
-            queues: needs.own.depths.len(),
-            length,
-        });
-    }
+    // The other statements of the function's own role have up to 2,500.
+    let who = "the function's own role";
+    fitting(who, &needs.own, &rights, 2_500)?;
     let entries = entries(request, needs);
     let mut access = vec![
         ("given", nothing()),
@@ -45,15 +38,16 @@ pub(super) fn templates(request: &Request<'_>, needs: &Needs) -> Result<[String;
         access.push(("each entry", Fill::Each(entries)));
     }
     let wiring = wiring(request, needs);
-    let template: Vec<_> = function(request)
+    let template: Vec<_> = function(request, environment)
         .into_iter()
         .chain(access.iter().cloned())
         .chain(wiring.iter().filter(|(name, _)| *name != "given").cloned())
         .collect();
+    let seconds = request.settings.window_seconds.get();
     Ok([
-        fill(TEMPLATE, &template)?,
+        windowed("template.yaml", &fill(TEMPLATE, &template)?, seconds)?,
         fill(ACCESS, &access)?,
-        fill(WIRING, &wiring)?,
+        windowed("wiring.yaml", &fill(WIRING, &wiring)?, seconds)?,
     ])
 }
 
@@ -98,94 +92,48 @@ fn entries(request: &Request<'_>, needs: &Needs) -> Vec<Words> {
     .collect()
 }
 
-/// What the function is told.
-fn function(request: &Request<'_>) -> Vec<(&'static str, Fill)> {
-    let Settings {
-        source,
-        roles,
-        clusters,
-        namespace,
-        window_seconds: _,
-        mode,
-        log,
-        metrics,
-    } = request.settings;
-    let default = |value: &str| Fill::Text(format!("Default: {}", scalar(value)));
-    let mode = match mode {
-        Mode::Live => "live",
-        Mode::Shadow => "shadow",
-    };
-    let log = match log {
-        Log::Changes => "changes",
-        Log::All => "all",
-    };
-    let metrics = match metrics {
-        Metrics::Totals => "totals",
-        Metrics::Targets => "targets",
-        Metrics::Off => "off",
-    };
-    let list: Vec<String> = clusters.iter().map(named).collect();
-    let mut lines = format!("OUTRIGGER_CLUSTERS: {}\n", scalar(&list.join(",")));
-    let config = match source {
-        // What is packed with the function has this name, wherever it was read from.
-        Source::File(_) => "file:outrigger.yaml".to_owned(),
-        Source::Clusters(_) => source.to_string(),
-    };
-    let address = clusters.first().and_then(|first| first.address.as_ref());
-    if let Some(ClusterAddress {
-        endpoint,
-        certificate_authority,
-    }) = address
-    {
-        let (endpoint, authority) = (scalar(endpoint), scalar(certificate_authority));
-        let _infallible = writeln!(
-            lines,
-            "OUTRIGGER_CLUSTER_ENDPOINT: {endpoint}\nOUTRIGGER_CLUSTER_CA: {authority}"
-        );
-    }
+/// The function itself. Its settings are literals: a parameter would keep, in a stack that is there, the value of the first deployment.
+fn function(request: &Request<'_>, environment: &Environment) -> Vec<(&'static str, Fill)> {
+    let revision = "Description: Anything that was not there before, such as a commit, publishes a version. Needed where SubnetIds, \
+                    SecurityGroupIds or KmsKeyArn change and nothing else does; all other changes publish one by themselves.";
+    let version =
+        "VersionDescription: !Sub revision ${Revision}, ${Architecture}, ${MemorySize} MB";
     vec![
-        ("default Config", default(&config)),
-        ("default Roles", default(&roles.join(","))),
-        ("default Namespace", default(namespace)),
-        ("default Mode", default(mode)),
-        ("default Log", default(log)),
-        ("default Metrics", default(metrics)),
         (
             "package",
             Fill::Text(format!("CodeUri: {}", scalar(request.package))),
         ),
-        ("clusters", Fill::Text(lines)),
+        ("revision", Fill::Text(revision.to_owned())),
+        ("version", Fill::Text(version.to_owned())),
+        ("environment", Fill::Text(environment.yaml())),
     ]
 }
 
-/// A cluster as `OUTRIGGER_CLUSTERS` has it.
-pub(crate) fn named(cluster: &Cluster) -> String {
-    let Cluster {
-        name,
-        region,
-        account,
-        role_arn,
-        address: _,
-    } = cluster;
-    let mut text = match account {
-        Some(account) => {
-            let partition = partition(region);
-            format!("arn:{partition}:eks:{region}:{account}:cluster/{name}")
-        }
-        None => name.clone(),
+/// The window in place of the parameter that has gone, and what the mapping says of it.
+fn windowed(name: &'static str, text: &str, seconds: u32) -> Result<String, BaseError> {
+    let rate = match seconds / 60 {
+        1 => "rate(1 minute)".to_owned(),
+        minutes => format!("rate({minutes} minutes)"),
     };
-    if let Some(role) = role_arn {
-        let _infallible = write!(text, "={role}");
+    let mut words = vec![
+        ("!FindInMap [Windows, !Ref Window, Rate]", rate),
+        (
+            "!FindInMap [Windows, !Ref Window, SlowMilliseconds]",
+            ((seconds + 10) * 1000).to_string(),
+        ),
+        ("!Ref Window", seconds.to_string()),
+    ];
+    if name == "template.yaml" {
+        let timeout = (seconds + 15).to_string();
+        words.insert(0, ("!FindInMap [Windows, !Ref Window, Timeout]", timeout));
     }
-    text
+    replaced(name, text, &words)
 }
 
 /// The schedule, and an alarm for each queue.
 fn wiring(request: &Request<'_>, needs: &Needs) -> Vec<(&'static str, Fill)> {
-    let window = request.settings.window_seconds;
     let alarmed: Vec<(&Place, &Alarm)> = alarmed(request, needs).collect();
     let mut fills = vec![
-        ("default Window", Fill::Text(format!("Default: {window}"))),
         ("given", nothing()),
         ("wake", kept(!alarmed.is_empty())),
         ("dashboard", Fill::Text(dashboard(&alarmed))),

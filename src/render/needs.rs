@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::text::partition;
 use super::{RenderError, Request};
 use crate::manifest::{Target, WorkloadKind, is_account};
 use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
@@ -121,6 +122,7 @@ impl Needs {
         }
         errors.dedup();
         errors.extend(needs.roles_of_one_name());
+        errors.extend(needs.other_partitions(request));
         if errors.is_empty() {
             Ok(needs)
         } else {
@@ -136,6 +138,47 @@ impl Needs {
             let other = (*names.insert(key, arn)?).to_owned();
             Some(RenderError::RoleTwice(other, arn.clone()))
         })
+    }
+
+    /// What is in another partition than the function.
+    fn other_partitions(&self, request: &Request<'_>) -> Vec<RenderError> {
+        let own = partition(request.region);
+        let in_region = |what: &str, place: &Place| {
+            let Place { region, name, .. } = place;
+            (
+                format!("{what} {name} of {region}"),
+                partition(region).to_owned(),
+            )
+        };
+        let clusters = self.clusters.values();
+        let clusters = clusters.map(|used| in_region("the cluster", &used.place));
+        let queues = self.queues.keys();
+        let queues = queues.map(|place| in_region("the queue", place));
+        let roles = self.roles.keys().map(|arn| {
+            let partition = arn.split(':').nth(1).unwrap_or_default();
+            (format!("the role {arn}"), partition.to_owned())
+        });
+        let metrics = request.targets.iter().flat_map(|target| {
+            let triggers = target.policy.triggers.iter();
+            triggers.filter_map(move |trigger| match trigger {
+                Trigger::CloudWatch(trigger) => {
+                    let region = &trigger.metric.region;
+                    let what = format!("the metric of {} in {region}", target.id);
+                    Some((what, partition(region).to_owned()))
+                }
+                Trigger::Cron(_) | Trigger::SqsQueue(_) => None,
+            })
+        });
+        let all = clusters.chain(queues).chain(roles).chain(metrics);
+        let others = all.filter(|(_, found)| found != own);
+        others
+            .map(|(what, found)| RenderError::OtherPartition {
+                what,
+                found,
+                own,
+                region: request.region.to_owned(),
+            })
+            .collect()
     }
 
     /// Whether this is the account that the function runs in.

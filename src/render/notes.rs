@@ -1,9 +1,11 @@
 //! What a person should know of what is rendered: what was guessed, what could not be done, what others must do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::needs::{Needs, Place, account_of};
 use super::{Request, rbac};
+use crate::manifest::Target;
+use crate::settings::Source;
 
 /// One sentence each.
 pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
@@ -13,6 +15,9 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
             "the function is taken to run in account {account}, by its cluster or its queues; --account says otherwise"
         ));
     }
+    if needs.own_account.is_none() && !needs.roles.is_empty() {
+        notes.push("nothing tells the function's account, so every role is taken to be of another one; --account tells".to_owned());
+    }
     notes.extend(without_alarm(request, needs));
     notes.extend(by_their_own_policy(needs));
     notes.extend(without_external_id(needs));
@@ -21,6 +26,7 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
             "the queue {name} is left out: its URL names no AWS account"
         ));
     }
+    notes.extend(by_cluster_role(request));
     let clusters = request.settings.clusters.iter();
     for unused in clusters.filter(|cluster| !needs.clusters.contains_key(&cluster.name)) {
         notes.push(format!(
@@ -30,6 +36,24 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     }
     notes.extend(guessed(request, needs));
     notes
+}
+
+/// Templates that CloudFormation does not take from a command. SAM brings its own by way of a bucket at any rate.
+pub(super) fn too_large(files: &BTreeMap<String, String>) -> Vec<String> {
+    // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    const MAX_TEMPLATE: usize = 51_200;
+    let by_command = files.iter().filter(|(path, text)| {
+        let is_ours =
+            *path == "wiring.yaml" || *path == "access.yaml" || path.starts_with("account-");
+        is_ours && text.len() > MAX_TEMPLATE
+    });
+    let note = |(path, text): (&String, &String)| {
+        format!(
+            "{path} has {} bytes: aws cloudformation deploy takes more than {MAX_TEMPLATE} only with --s3-bucket BUCKET",
+            text.len()
+        )
+    };
+    by_command.map(note).collect()
 }
 
 /// Queues that the schedule alone looks at.
@@ -74,6 +98,29 @@ fn by_their_own_policy(needs: &Needs) -> Vec<String> {
         elsewhere.map(move |place| note(&format!("the role {arn}"), place))
     });
     own.chain(roles).collect()
+}
+
+/// What is of no namespace, and read in clusters only.
+fn by_cluster_role(request: &Request<'_>) -> Option<String> {
+    match request.settings.source {
+        Source::File(_) => return None,
+        Source::Clusters(_) => {}
+    }
+    let refers = |target: &Target| {
+        let triggers = target.manifest.pointer("/spec/triggers");
+        let triggers = triggers.and_then(|triggers| triggers.as_array());
+        triggers.into_iter().flatten().any(|trigger| {
+            let kind = trigger.pointer("/authenticationRef/kind");
+            kind.is_some_and(|kind| kind == "ClusterTriggerAuthentication")
+        })
+    };
+    let target = request.targets.iter().find(|target| refers(target))?;
+    Some(format!(
+        "{} refers to a ClusterTriggerAuthentication, and to list those takes a ClusterRole, which is not rendered: \
+         kubectl create clusterrole outrigger-authentications --verb=list --resource=clustertriggerauthentications.keda.sh, \
+         and kubectl create clusterrolebinding outrigger-authentications --clusterrole=outrigger-authentications --group=outrigger",
+        target.id
+    ))
 }
 
 fn without_external_id(needs: &Needs) -> Vec<String> {

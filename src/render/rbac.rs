@@ -31,7 +31,16 @@ pub(super) fn namespace(
         .values()
         .map(|named| rules(named, &plural(&named.kind, plurals).0))
         .collect();
-    let role = fill(ROLE, &[("workloads", Fill::Text(rules))])?;
+    // Shadow mode tells nothing to the cluster.
+    let events = if workloads.values().all(|named| named.live.is_empty()) {
+        Fill::Text(String::new())
+    } else {
+        Fill::Keep
+    };
+    let role = fill(
+        ROLE,
+        &[("workloads", Fill::Text(rules)), ("events", events)],
+    )?;
     let mut bases = vec![role.as_str(), ROLE_BINDING, CONFIG_MAP];
     match source {
         Source::File(_) => {}

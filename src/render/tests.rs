@@ -27,8 +27,9 @@ spec:
 /// What is rendered with these variables beside `OUTRIGGER_CLUSTERS=prod` in `ap-northeast-1`.
 struct Case {
     yaml: String,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, String)>,
     account: Option<&'static str>,
+    region: &'static str,
     plurals: Plurals,
 }
 
@@ -37,27 +38,26 @@ fn case(yaml: impl Into<String>) -> Case {
         yaml: yaml.into(),
         variables: Vec::new(),
         account: None,
+        region: "ap-northeast-1",
         plurals: Plurals::new(),
     }
 }
 
 impl Case {
-    fn with(mut self, variable: &'static str, value: &'static str) -> Self {
-        self.variables.push((variable, value));
+    fn with(mut self, variable: &'static str, value: &str) -> Self {
+        self.variables.push((variable, value.to_owned()));
         self
     }
 
-    fn clusters(self, clusters: &'static str) -> Self {
+    fn clusters(self, clusters: &str) -> Self {
         self.with("OUTRIGGER_CLUSTERS", clusters)
     }
 
     fn settings(&self) -> Settings {
-        let own = [
-            ("OUTRIGGER_CLUSTERS", "prod"),
-            ("AWS_REGION", "ap-northeast-1"),
-        ];
-        let variables = own.iter().chain(&self.variables);
-        let environment = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let own = [("OUTRIGGER_CLUSTERS", "prod"), ("AWS_REGION", self.region)];
+        let own = own.map(|(name, value)| (name, value.to_owned()));
+        let variables = own.into_iter().chain(self.variables.clone());
+        let environment = variables.map(|(name, value)| (name.to_owned(), value));
         Settings::from_environment(&environment.collect()).unwrap()
     }
 
@@ -78,7 +78,7 @@ impl Case {
         Request {
             targets,
             settings,
-            region: "ap-northeast-1",
+            region: self.region,
             account: self.account,
             plurals: &self.plurals,
             package: "../package.zip",
@@ -206,6 +206,7 @@ fn the_manifest_of_the_readme() {
         files,
         [
             "access.yaml",
+            "function.env",
             "kubernetes/prod/default.yaml",
             "template.yaml",
             "wiring.yaml"
@@ -236,7 +237,9 @@ fn the_manifest_of_the_readme() {
     let (binding, map) = (shipped("rolebinding.yaml"), shipped("configmap.yaml"));
     let namespaced = "  name: outrigger\n  namespace: default\n";
     let shipped = [&binding, &map].map(|text| text.replacen("  name: outrigger\n", namespaced, 1));
-    let end = [rest, &shipped[0], &shipped[1]].join("---\n");
+    let rest = rest.replace("# render: events\n", "");
+    let rest = rest.replace("# render: end\n", "");
+    let end = [rest.as_str(), &shipped[0], &shipped[1]].join("---\n");
     assert!(kubernetes.ends_with(&end), "{kubernetes}");
 }
 
@@ -260,7 +263,7 @@ fn everything_else_is_as_shipped() {
                 }
                 "# render: wake" | "# render: access entry" => blocks.push(false),
                 mark if mark.starts_with("# render: ") => blocks.push(true),
-                _ if blocks.contains(&true) || line.is_empty() => {}
+                _ if blocks.contains(&true) || line.is_empty() || line.contains("!Ref Window") => {}
                 _ => assert!(
                     kept.any(|found| found == line),
                     "{path}: no {line:?} in its place"
@@ -274,6 +277,9 @@ fn everything_else_is_as_shipped() {
             "!Ref QueueName",
             "ClusterName}",
             "HasQueueAlarm",
+            "Window}",
+            "!Ref Window",
+            "!Ref Mode",
         ] {
             assert!(!text.contains(gone), "{path}: {gone}");
         }
@@ -287,8 +293,9 @@ fn everything_else_is_as_shipped() {
     );
 }
 
+/// CloudFormation keeps the value that a parameter has in a stack, whatever default a new template gives it.
 #[test]
-fn settings_become_defaults() {
+fn settings_become_literals_and_no_parameters() {
     let rendered = case(WORKER)
         .with("OUTRIGGER_WINDOW", "420")
         .with("OUTRIGGER_MODE", "shadow")
@@ -297,16 +304,35 @@ fn settings_become_defaults() {
         .with("OUTRIGGER_CLUSTER_CA", "Q0E=")
         .rendered();
     let template = json_of(&rendered, "template.yaml");
-    let default = |name: &str| &template["Parameters"][name]["Default"];
-    assert_eq!(*default("Window"), 420);
-    assert!(template["Mappings"]["Windows"]["420"]["Timeout"] == 435);
-    assert_eq!(
-        (default("Mode"), default("Metrics")),
-        (&json!("shadow"), &json!("off"))
-    );
-    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
-    assert_eq!(variables["OUTRIGGER_CLUSTER_ENDPOINT"], "https://10.0.0.1");
-    assert_eq!(variables["OUTRIGGER_CLUSTER_CA"], "Q0E=");
+    let function = &template["Resources"]["Function"]["Properties"];
+    let variables = json!({
+        "OUTRIGGER_CLUSTERS": "prod",
+        "OUTRIGGER_CONFIG": "file:outrigger.yaml",
+        "OUTRIGGER_ROLES": "",
+        "OUTRIGGER_NAMESPACE": "default",
+        "OUTRIGGER_WINDOW": "420",
+        "OUTRIGGER_MODE": "shadow",
+        "OUTRIGGER_LOG": "changes",
+        "OUTRIGGER_METRICS": "off",
+        "OUTRIGGER_CLUSTER_ENDPOINT": "https://10.0.0.1",
+        "OUTRIGGER_CLUSTER_CA": "Q0E=",
+    });
+    assert_eq!(function["Environment"]["Variables"], variables);
+    let files = ["template.yaml", "wiring.yaml"].map(|path| json_of(&rendered, path));
+    for file in &files {
+        let parameters = file["Parameters"].as_object().unwrap();
+        for gone in [
+            "Config",
+            "Roles",
+            "Namespace",
+            "Mode",
+            "Log",
+            "Metrics",
+            "Window",
+        ] {
+            assert!(!parameters.contains_key(gone), "{gone}");
+        }
+    }
     // With its address nobody asks where the cluster is; in shadow mode nobody writes a count.
     assert_eq!(
         rights(&rendered),
@@ -314,25 +340,111 @@ fn settings_become_defaults() {
     );
     let kubernetes = &rendered.files["kubernetes/prod/default.yaml"];
     assert!(kubernetes.contains("resources: [rollouts]") && !kubernetes.contains("rollouts/scale"));
+    // Nor does it tell anything there.
+    assert!(!kubernetes.contains("events"));
+}
+
+/// The variables of a rendered `function.env`, as `cargo lambda deploy --env-file` takes them.
+fn environment_of(rendered: &Rendered) -> std::collections::BTreeMap<String, String> {
+    let lines = rendered.files["function.env"].lines();
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.split_once('=').unwrap();
+            let value = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'));
+            (name.to_owned(), value.unwrap().to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_file_of_variables_says_what_the_template_says() {
+    let clusters = "arn:aws:eks:eu-west-1:222222222222:cluster/west=arn:aws:iam::222222222222:role/scaler,prod";
+    let with_address = case(WORKER)
+        .with("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1/?a=b")
+        .with("OUTRIGGER_CLUSTER_CA", "Q0E=");
+    let in_cluster = case(WORKER)
+        .with("OUTRIGGER_CONFIG", "cluster:default,shop")
+        .with(
+            "OUTRIGGER_ROLES",
+            "arn:aws:iam::222222222222:role/a,arn:aws:iam::222222222222:role/b",
+        );
+    for case in [case(WORKER).clusters(clusters), with_address, in_cluster] {
+        let rendered = case.rendered();
+        let environment = environment_of(&rendered);
+        let read = Settings::from_environment(&{
+            let mut environment = environment.clone();
+            environment.insert("AWS_REGION".to_owned(), "ap-northeast-1".to_owned());
+            environment
+        });
+        let mut settings = case.settings();
+        if let crate::settings::Source::File(path) = &mut settings.source {
+            *path = "outrigger.yaml".into();
+        }
+        assert_eq!(read, Ok(settings));
+        let template = json_of(&rendered, "template.yaml");
+        let variables =
+            &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+        for (name, value) in &environment {
+            assert_eq!(
+                variables[name].as_str().unwrap_or_default(),
+                value,
+                "{name}"
+            );
+        }
+    }
 }
 
 #[test]
 fn every_window_is_one_of_the_templates() {
-    for window in [
-        "60", "120", "180", "240", "300", "360", "420", "480", "540", "600",
-    ] {
-        let rendered = case(WORKER).with("OUTRIGGER_WINDOW", window).rendered();
+    let shipped = json(include_str!("../../infra/template.yaml"));
+    let windows = shipped["Mappings"]["Windows"].as_object().unwrap();
+    assert_eq!(windows.len(), 10);
+    for (seconds, window) in windows {
+        let rendered = case(WORKER).with("OUTRIGGER_WINDOW", seconds).rendered();
+        let number: u64 = seconds.parse().unwrap();
         for path in ["template.yaml", "wiring.yaml"] {
             let template = json_of(&rendered, path);
-            let parameter = &template["Parameters"]["Window"];
-            let allowed = parameter["AllowedValues"].as_array().unwrap();
-            assert!(allowed.contains(&parameter["Default"]), "{path} {window}");
-            assert!(
-                !template["Mappings"]["Windows"][window].is_null(),
-                "{path} {window}"
+            let of = |name: &str| &template["Resources"][name]["Properties"];
+            assert_eq!(
+                of("Schedule")["ScheduleExpression"],
+                window["Rate"],
+                "{path}"
             );
+            assert_eq!(
+                of("ScheduleRule")["ScheduleExpression"],
+                window["Rate"],
+                "{path}"
+            );
+            assert_eq!(
+                of("Slow")["Threshold"],
+                window["SlowMilliseconds"],
+                "{path}"
+            );
+            assert_eq!(of("Failing")["Period"], number, "{path}");
+            if path == "template.yaml" {
+                assert_eq!(of("Function")["Timeout"], window["Timeout"]);
+            }
         }
     }
+}
+
+#[test]
+fn more_variables_than_lambda_takes_are_an_error() {
+    let clusters: Vec<String> = (10..55)
+        .map(|number| {
+            format!(
+                "arn:aws:eks:ap-northeast-1:1234567890{number}:cluster/production-{number}=arn:aws:iam::1234567890{number}:role/scaler"
+            )
+        })
+        .collect();
+    let errors = case(WORKER).clusters(&clusters.join(",")).errors();
+    assert!(
+        errors[0].contains("45 clusters") && errors[0].contains("4,096"),
+        "{errors:?}"
+    );
 }
 
 fn scaled_object(name: &str, target: &str, bounds: &str, triggers: &str) -> String {
@@ -438,8 +550,20 @@ fn many_queues_share_a_permission() {
         });
         objects.collect()
     };
-    assert_eq!(alarms(&case(objects(40)).rendered()).len(), 40);
-    let rendered = case(objects(41)).rendered();
+    let most = function::MAX_PERMISSIONS;
+    let rendered = case(objects(most)).rendered();
+    assert_eq!(alarms(&rendered).len(), most);
+    assert!(
+        !rendered
+            .notes
+            .iter()
+            .any(|note| note.contains("--s3-bucket"))
+    );
+    let rendered = case(objects(45)).rendered();
+    let large =
+        |note: &&String| note.starts_with("wiring.yaml has ") && note.contains("--s3-bucket");
+    assert_eq!(rendered.notes.iter().filter(large).count(), 1);
+    let rendered = case(objects(most + 1)).rendered();
     let wiring = json_of(&rendered, "wiring.yaml");
     let resources = wiring["Resources"].as_object().unwrap();
     let of_alarms = resources
@@ -458,14 +582,110 @@ fn many_queues_share_a_permission() {
     );
 }
 
+/// The policy of the function as Lambda keeps it, with names as long as they may be.
+#[test]
+fn the_permissions_fit_into_the_policy_of_the_function() {
+    let place = "ap-southeast-1:123456789012";
+    let (stack, queue) = ("s".repeat(128), "q".repeat(80));
+    let (function, suffix) = ("f".repeat(55), "ABCDEFGHIJKL");
+    let id = text::logical(&format!("{}-", &queue[1..]));
+    // An alarm's name has up to 255 characters, a statement's id up to 100.
+    let alarm = format!("{stack}-QueueAlarm{id}-{suffix}");
+    let statement = |principal: &str, source: &str| {
+        json!({
+            "Sid": "s".repeat(100),
+            "Effect": "Allow",
+            "Principal": {"Service": principal},
+            "Action": "lambda:InvokeFunction",
+            "Resource": format!("arn:aws-us-gov:lambda:{place}:function:{function}:live"),
+            "Condition": {
+                "StringEquals": {"AWS:SourceAccount": "123456789012"},
+                "ArnLike": {"AWS:SourceArn": source},
+            },
+        })
+    };
+    let of_alarm = statement(
+        "lambda.alarms.cloudwatch.amazonaws.com",
+        &format!("arn:aws-us-gov:cloudwatch:{place}:alarm:{alarm}"),
+    );
+    let of_rule = statement(
+        "events.amazonaws.com",
+        &format!("arn:aws-us-gov:events:{place}:rule/{}", "r".repeat(64)),
+    );
+    let mut statements = vec![of_alarm; function::MAX_PERMISSIONS];
+    statements.push(of_rule);
+    let policy = json!({"Version": "2012-10-17", "Id": "default", "Statement": statements});
+    let length = policy.to_string().len();
+    assert!(length <= 20_480, "{length}");
+}
+
+#[test]
+fn the_role_of_another_account_has_a_limit_too() {
+    let objects = (0..300).map(|number| {
+        let queue = queue(
+            &format!("https://sqs.ap-northeast-1.amazonaws.com/222222222222/q{number}"),
+            "",
+        );
+        let queue = format!("{queue}    authenticationRef: {{name: team-b}}\n");
+        scaled_object(
+            &format!("s{number}"),
+            &format!("{{name: w{number}}}"),
+            "minReplicaCount: 1",
+            &queue,
+        )
+    });
+    let yaml = AUTHENTICATION.to_owned() + &objects.collect::<String>();
+    let errors = case(yaml).errors();
+    assert!(
+        errors[0].starts_with(
+            "the role arn:aws:iam::222222222222:role/queues/reader would name 300 queues"
+        ),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn nothing_reaches_into_another_partition() {
+    let one = |case: Case| {
+        let errors = case.errors();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.into_iter().next().unwrap()
+    };
+    let queue = WORKER
+        .replace(
+            "sqs.ap-northeast-1.amazonaws.com/",
+            "sqs.cn-north-1.amazonaws.com.cn/",
+        )
+        .replace("awsRegion: ap-northeast-1", "awsRegion: cn-north-1");
+    let message = one(case(queue));
+    assert!(
+        message.starts_with("the queue orders of cn-north-1 is of the partition aws-cn, and the function, in ap-northeast-1, of aws:"),
+        "{message}"
+    );
+    let cluster = "arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/prod";
+    let message = one(case(WORKER).clusters(cluster));
+    assert!(
+        message.starts_with("the cluster prod of us-gov-west-1 is of the partition aws-us-gov"),
+        "{message}"
+    );
+    let role = "prod=arn:aws-cn:iam::123456789012:role/scaler";
+    let message = one(case(WORKER).clusters(role));
+    assert!(
+        message.starts_with(
+            "the role arn:aws-cn:iam::123456789012:role/scaler is of the partition aws-cn"
+        ),
+        "{message}"
+    );
+}
+
 #[test]
 fn partitions_follow_the_region() {
     let yaml = WORKER
         .replace("ap-northeast-1", "cn-north-1")
         .replace("amazonaws.com/", "amazonaws.com.cn/");
-    let rendered = case(yaml)
-        .clusters("arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod")
-        .rendered();
+    let mut case = case(yaml).clusters("arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod");
+    case.region = "cn-north-1";
+    let rendered = case.rendered();
     assert_eq!(
         rights(&rendered),
         [
@@ -584,7 +804,7 @@ Resources:
           comment: One role of one account may take it, and with an external id only by that.
     Properties:
       RoleName: Scaler
-      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      Description: What the Outrigger function may do with this role. What it may do in Kubernetes is said by RBAC.
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
         Statement:
@@ -613,7 +833,7 @@ Resources:
     Properties:
       RoleName: reader
       Path: "/queues/"
-      Description: What the Outrigger function of another account may do here. What it may do in Kubernetes is said by RBAC.
+      Description: What the Outrigger function may do with this role. What it may do in Kubernetes is said by RBAC.
       AssumeRolePolicyDocument:
         Version: '2012-10-17'
         Statement:
@@ -811,12 +1031,10 @@ fn objects_in_the_cluster_need_their_own_rights() {
         .with("OUTRIGGER_ROLES", "arn:aws:iam::222222222222:role/reader")
         .rendered();
     let template = json_of(&rendered, "template.yaml");
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(variables["OUTRIGGER_CONFIG"], "cluster:default,shop");
     assert_eq!(
-        template["Parameters"]["Config"]["Default"],
-        "cluster:default,shop"
-    );
-    assert_eq!(
-        template["Parameters"]["Roles"]["Default"],
+        variables["OUTRIGGER_ROLES"],
         "arn:aws:iam::222222222222:role/reader"
     );
     // Also where there is no object yet.

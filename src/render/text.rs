@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::RenderError;
 use super::needs::{Place, Rights};
 use crate::yaml::scalar;
 
@@ -95,6 +96,26 @@ pub(super) fn statements<'r>(rights: &Rights, assumed: impl Iterator<Item = &'r 
     let assumed = assumed.map(|arn| scalar(arn)).collect();
     statement(why, "TakeRoles", "sts:AssumeRole", assumed);
     text
+}
+
+/// Whether IAM takes these statements beside so many characters of others: white space does not count
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
+pub(super) fn fitting(
+    role: &str,
+    rights: &Rights,
+    statements: &str,
+    others: usize,
+) -> Result<(), RenderError> {
+    const MAX_POLICY: usize = 10_240;
+    let length: usize = statements.split_whitespace().map(str::len).sum();
+    if length + others <= MAX_POLICY {
+        return Ok(());
+    }
+    Err(RenderError::PolicyTooLong {
+        role: role.to_owned(),
+        queues: rights.depths.len(),
+        length,
+    })
 }
 
 /// A name as part of a logical id, which has letters and digits only: `orders` is `Orders`, and `orders-dlq.fifo` is `OrdersDlqFifo` with

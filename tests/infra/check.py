@@ -54,8 +54,19 @@ NAMED = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "infra"
 
+# Without them in its description a version is published all the same, since there is another function; or it has no such property.
+UNVERSIONED = {"FunctionName", "ReservedConcurrency"}
+
 # SAM puts the values of parameters in at some places, so that they must not be the default ones.
 WINDOW = 120
+
+
+# What a window of so many seconds means.
+OF_WINDOW = {
+    "Rate": lambda seconds: "rate(1 minute)" if seconds == 60 else f"rate({seconds // 60} minutes)",
+    "Timeout": lambda seconds: seconds + 15,
+    "SlowMilliseconds": lambda seconds: (seconds + 10) * 1000,
+}
 
 
 def expand(text):
@@ -95,14 +106,43 @@ def nodes(value):
         yield from nodes(child)
 
 
+def parameters(value):
+    """The parameters in a value, and whatever else is referred to."""
+    found = set()
+    for node in nodes(value):
+        if isinstance(node, dict) and isinstance(node.get("Ref"), str):
+            found.add(node["Ref"])
+        if isinstance(node, dict) and "Fn::Sub" in node:
+            found |= set(re.findall(r"\$\{(\w+)\}", json.dumps(node["Fn::Sub"])))
+    return found
+
+
+def tested(value):
+    """The conditions that a value depends on."""
+    return {node["Fn::If"][0] for node in nodes(value) if isinstance(node, dict) and "Fn::If" in node}
+
+
 class Check:
     def __init__(self, template):
         self.template = template
         self.resources = template["Resources"]
         self.problems = []
+        self.window = self.find_window()
 
     def say(self, name, problem):
         self.problems.append(f"{name}: {problem}")
+
+    def find_window(self):
+        """The window in seconds: a parameter, or the number that was rendered in its place."""
+        if "Window" in self.template.get("Parameters", {}):
+            return {"Ref": "Window"}
+        ages = [properties["MaximumEventAgeInSeconds"] for _, properties in self.of_type("AWS::Lambda::EventInvokeConfig")]
+        return ages[0] if ages else None
+
+    def of_window(self, what):
+        if isinstance(self.window, dict):
+            return {"Fn::FindInMap": ["Windows", self.window, what]}
+        return OF_WINDOW[what](self.window)
 
     def of_type(self, *types):
         return [
@@ -224,17 +264,18 @@ class Check:
     def schedules(self):
         windows = self.template.get("Mappings", {}).get("Windows", {})
         for seconds, window in windows.items():
-            minutes = int(seconds) // 60
-            if window["Rate"] != (f"rate({minutes} minutes)" if minutes > 1 else "rate(1 minute)"):
-                self.say(f"Windows.{seconds}", f"the rate is {window['Rate']}")
-            if "Timeout" in window and window["Timeout"] != int(seconds) + 15:
-                self.say(f"Windows.{seconds}", f"the timeout is {window['Timeout']}, not the window and 15 s")
-            if window["SlowMilliseconds"] != (int(seconds) + 10) * 1000:
-                self.say(f"Windows.{seconds}", f"slow is {window['SlowMilliseconds']}, not the window and 10 s")
-        rate = {"Fn::FindInMap": ["Windows", {"Ref": "Window"}, "Rate"]}
+            for what, value in window.items():
+                if value != OF_WINDOW[what](int(seconds)):
+                    self.say(f"Windows.{seconds}", f"{what} is {value}")
+        rate = self.of_window("Rate") if self.window else None
         for name, properties in self.of_type("AWS::Scheduler::Schedule", "AWS::Events::Rule"):
             if properties.get("ScheduleExpression", rate) != rate:
                 self.say(name, f"fires at {properties['ScheduleExpression']}, not once a window")
+        for name, properties in self.of_type("AWS::CloudWatch::Alarm"):
+            if properties["Namespace"] == "AWS/Lambda" and properties["Period"] != self.window:
+                self.say(name, "does not count by windows")
+            if properties["MetricName"] == "Duration" and properties["Threshold"] != self.of_window("SlowMilliseconds"):
+                self.say(name, "does not fire just before the timeout")
         for name, properties in self.of_type("AWS::Scheduler::Schedule"):
             target = properties["Target"]
             if properties["FlexibleTimeWindow"] != {"Mode": "OFF"}:
@@ -243,8 +284,8 @@ class Check:
                 self.say(name, "its target is not the alias")
             if target["RetryPolicy"]["MaximumRetryAttempts"] != 0:
                 self.say(name, "retries an event that is late by then")
-        if windows and not self.of_type("AWS::Scheduler::Schedule", "AWS::Events::Rule"):
-            self.say("Windows", "nothing is scheduled")
+        if self.window and not self.of_type("AWS::Scheduler::Schedule", "AWS::Events::Rule"):
+            self.say("Schedule", "nothing is scheduled")
 
     def access_entries(self):
         for name, properties in self.of_type("AWS::EKS::AccessEntry"):
@@ -258,27 +299,35 @@ class Check:
     def functions(self):
         for name, properties in self.of_type("AWS::Lambda::Function"):
             variables = properties["Environment"]["Variables"]
-            if properties["Timeout"] != {"Fn::FindInMap": ["Windows", {"Ref": "Window"}, "Timeout"]}:
+            if properties["Timeout"] != self.of_window("Timeout"):
                 self.say(name, "its timeout does not follow the window")
-            if variables.get("OUTRIGGER_WINDOW") != {"Ref": "Window"}:
+            if variables.get("OUTRIGGER_WINDOW") not in [self.window, str(self.window)]:
                 self.say(name, "OUTRIGGER_WINDOW is not the window")
             if properties["Runtime"] != "provided.al2023" or properties["Handler"] != "bootstrap":
                 self.say(name, f"{properties['Runtime']} does not start {properties['Handler']}")
             if not self.of_type("AWS::Lambda::EventInvokeConfig") or not self.of_type("AWS::Lambda::Alias"):
                 self.say(name, "its retries are Lambda's, or it has no alias")
-        for name, properties in self.of_type("AWS::Lambda::Version"):
-            # Else a new window would reach the schedule, but not the function.
-            of = json.dumps(properties.get("Description", ""))
-            for parameter in ["Revision", "Window", "Mode"]:
-                if "${" + parameter + "}" not in of:
-                    self.say(name, f"a change of {parameter} publishes no version")
+            self.versions(name, properties)
         for name, properties in self.of_type("AWS::Lambda::EventInvokeConfig"):
             if properties.get("Qualifier") != "live":
                 self.say(name, "is not for the alias, which is what is invoked")
-            if properties["MaximumRetryAttempts"] != 0 or properties["MaximumEventAgeInSeconds"] not in [{"Ref": "Window"}, WINDOW]:
+            if properties["MaximumRetryAttempts"] != 0 or properties["MaximumEventAgeInSeconds"] not in [self.window, WINDOW]:
                 self.say(name, "events are retried, or live longer than the window")
             if "OnFailure" not in properties.get("DestinationConfig", {}):
                 self.say(name, "nobody is told of failures")
+
+    def versions(self, function, properties):
+        """A change of a parameter that the function depends on publishes a version, or people are told what does."""
+        conditions = self.template.get("Conditions", {})
+        used = parameters([properties, [conditions[name] for name in tested(properties)]])
+        told = self.template["Parameters"].get("Revision", {}).get("Description", "")
+        for name, version in self.of_type("AWS::Lambda::Version"):
+            published = parameters(version.get("Description", ""))
+            for parameter in sorted(used & set(self.template["Parameters"]) - published - UNVERSIONED):
+                if not re.search(rf"\b{parameter}\b", told):
+                    self.say(name, f"a change of {parameter} publishes no version, and Revision does not say so")
+            if "Revision" not in published:
+                self.say(name, "nothing publishes a version where nobody sees the change")
 
     def topics(self):
         for name, properties in self.of_type("AWS::SNS::TopicPolicy"):
@@ -307,15 +356,9 @@ class Check:
         """Everything that is declared is used."""
         used = {"Parameters": set(), "Conditions": set(), "Mappings": set()}
         places = [self.template.get(kind, {}) for kind in ["Resources", "Conditions", "Outputs"]]
-        for node in (node for place in places for node in nodes(place)):
-            if not isinstance(node, dict):
-                continue
-            if isinstance(node.get("Ref"), str):
-                used["Parameters"].add(node["Ref"])
-            if "Fn::Sub" in node:
-                used["Parameters"] |= set(re.findall(r"\$\{(\w+)\}", json.dumps(node["Fn::Sub"])))
-            if "Fn::If" in node:
-                used["Conditions"].add(node["Fn::If"][0])
+        used["Parameters"] = parameters(places)
+        used["Conditions"] = tested(places)
+        for node in (node for node in nodes(places) if isinstance(node, dict)):
             if isinstance(node.get("Condition"), str):
                 used["Conditions"].add(node["Condition"])
             if "Fn::FindInMap" in node:
@@ -376,6 +419,11 @@ MISTAKES = [
     ("template", "      AutoPublishAlias: live\n      AutoPublishAliasAllProperties: true\n", ""),
     ("template", "OUTRIGGER_NAMESPACE: !Ref Namespace", "OUTRIGGER_NAMESPACE: default"),
     ("template", " window ${Window},", ""),
+    ("template", ", metrics ${Metrics}", ""),
+    ("template", "Clusters, Config, Roles, Namespace,", "Clusters, Config, Namespace,"),
+    ("template", "!Sub revision ${Revision}, ", "!Sub "),
+    ("template", "!If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n      VpcConfig", "!If [HasKey, !Ref NotifyTopicArn, !Ref AWS::NoValue]\n      VpcConfig"),
+    ("template", "Threshold: !FindInMap [Windows, !Ref Window, SlowMilliseconds]", "Threshold: 70000"),
 ]
 
 

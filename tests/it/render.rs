@@ -54,26 +54,28 @@ fn the_life_of_a_folder() {
         "{WORKER}---\n{}",
         WORKER.replace("{name: worker}", "{name: worker, namespace: shop}")
     );
-    let missing = "missing: access.yaml\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
+    let missing = "missing: access.yaml\nmissing: function.env\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
                    missing: template.yaml\nmissing: wiring.yaml\n\
-                   out: 5 files differ from what would be rendered; render them again without --check\n";
+                   out: 6 files differ from what would be rendered; render them again without --check\n";
     assert_eq!(run(&["--check"], &two), (1, missing.to_owned()));
     assert!(!folder.exists());
 
-    let wrote = "wrote access.yaml\nwrote kubernetes/prod/default.yaml\nwrote kubernetes/prod/shop.yaml\nwrote template.yaml\n\
-                 wrote wiring.yaml\nout: 5 files, 0 of them as they were\n";
+    let wrote = "wrote access.yaml\nwrote function.env\nwrote kubernetes/prod/default.yaml\nwrote kubernetes/prod/shop.yaml\nwrote template.yaml\n\
+                 wrote wiring.yaml\nout: 6 files, 0 of them as they were\n";
     assert_eq!(run(&[], &two), (0, wrote.to_owned()));
     let before = files(&folder);
-    assert_eq!(before.len(), 5);
-    let header = format!("{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1\n");
+    assert_eq!(before.len(), 6);
+    let header = format!(
+        "{HEADER}#   outrigger render -f - --cluster prod --region eu-west-1 --output-dir out\n"
+    );
     assert!(before.values().all(|text| text.starts_with(&header)));
     assert_eq!(
         run(&[], &two),
-        (0, "out: 5 files, 5 of them as they were\n".to_owned())
+        (0, "out: 6 files, 6 of them as they were\n".to_owned())
     );
     assert_eq!(
         run(&["--check"], &two),
-        (0, "out: 5 files, all up to date\n".to_owned())
+        (0, "out: 6 files, all up to date\n".to_owned())
     );
 
     // Another queue, one namespace fewer, a file that somebody else put there.
@@ -95,11 +97,12 @@ fn the_life_of_a_folder() {
     assert!(!output.contains("mine.yaml"));
     let expected = "wrote access.yaml\nwrote template.yaml\nwrote wiring.yaml\n\
                     removed kubernetes/prod/shop.yaml, which no ScaledObject asks for any more\n\
-                    out: 4 files, 1 of them as they were\n";
+                    out: 5 files, 2 of them as they were\n";
     assert_eq!(run(&[], &changed), (0, expected.to_owned()));
     let after: Vec<String> = files(&folder).into_keys().collect();
     let expected = [
         "access.yaml",
+        "function.env",
         "kubernetes/prod/default.yaml",
         "mine.yaml",
         "template.yaml",
@@ -259,12 +262,212 @@ fn the_settings_of_the_function_count() {
         template,
         &[
             "#   OUTRIGGER_MODE=shadow outrigger render -f mine.yaml --cluster arn:aws:eks:eu-west-1:123456789012:cluster/blue \
-             --region eu-west-1 --namespace shop --window 120\n",
+             --region eu-west-1 --namespace shop --window 120 --output-dir deploy/infra\n",
             "CodeUri: \"../../target/lambda/outrigger-lambda/bootstrap.zip\"\n",
         ],
     );
     let role = &files["kubernetes/blue/shop.yaml"];
     assert!(!role.contains("rollouts/scale"), "{role}");
+}
+
+/// Variables and arguments.
+type Given<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+
+/// The command of the header, run by a shell in an empty environment, renders the same bytes.
+#[test]
+fn the_command_of_the_header_renders_the_same() {
+    let cluster = "arn:aws:eks:eu-west-1:123456789012:cluster/blue";
+    let role = "arn:aws:iam::123456789012:role/scaler";
+    let authority = rcgen::generate_simple_self_signed(vec!["blue".to_owned()]).unwrap();
+    let authority = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, authority.cert.pem());
+    let in_cluster = [
+        ("OUTRIGGER_CLUSTERS", cluster),
+        ("OUTRIGGER_ROLES", role),
+        ("OUTRIGGER_CONFIG", "file:unused.yaml"),
+    ];
+    let by_address = [
+        ("OUTRIGGER_CLUSTERS", cluster),
+        ("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1"),
+        ("OUTRIGGER_CLUSTER_CA", authority.as_str()),
+        ("OUTRIGGER_LOG", "all"),
+        ("OUTRIGGER_WINDOW", "120"),
+    ];
+    let cases: [Given<'_>; 3] = [
+        (
+            &[
+                ("OUTRIGGER_CLUSTERS", cluster),
+                ("OUTRIGGER_METRICS", "off"),
+            ],
+            &[],
+        ),
+        (&in_cluster, &["--config", "cluster:default,shop"]),
+        (
+            &by_address,
+            &["--package", "a b.zip", "-d", "deploy/it's infra"],
+        ),
+    ];
+    for (variables, arguments) in cases {
+        let directory = Directory::new();
+        std::fs::write(directory.join("worker.yaml"), WORKER).unwrap();
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let given = ["render", "-f", "worker.yaml", "-d", "deploy"];
+        let folder = arguments.iter().position(|argument| *argument == "-d");
+        let folder = folder.map_or("deploy", |at| arguments[at + 1]);
+        let given = if folder == "deploy" {
+            &given[..]
+        } else {
+            &given[..3]
+        };
+        let given = [given, arguments].concat();
+        let (code, _, errors) = result_in(&directory.join(""), &given, "", &variables.collect());
+        assert_eq!(code, 0, "{errors}");
+        let before = files(&directory.join(folder));
+        std::fs::remove_dir_all(directory.join("deploy")).unwrap();
+        let header = before["template.yaml"].lines().nth(1).unwrap();
+        let command = header.strip_prefix("#   ").unwrap();
+        let program = env!("CARGO_BIN_EXE_outrigger");
+        let command = command.replacen("outrigger render", &format!("{program} render"), 1);
+        let shell = std::process::Command::new("/bin/sh")
+            .args(["-c", &command])
+            .current_dir(directory.join(""))
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(shell.status.success(), "{command}: {shell:?}");
+        assert_eq!(files(&directory.join(folder)), before, "{command}");
+    }
+}
+
+/// What the function would refuse in a cluster, or never look at, has no rights rendered.
+#[test]
+fn objects_of_a_cluster_are_read_as_the_function_reads_them() {
+    let directory = Directory::new();
+    let reader = "arn:aws:iam::222222222222:role/reader";
+    let authentication = format!(
+        "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {{name: team, namespace: default}}\n\
+         spec: {{podIdentity: {{provider: aws, roleArn: '{reader}'}}}}\n---\n"
+    );
+    let with_role = WORKER.replace(
+        "- type: aws-sqs-queue",
+        "- type: aws-sqs-queue\n    authenticationRef: {name: team}",
+    );
+    let with_role = authentication.clone() + &with_role;
+    let annotated = WORKER.replace(
+        "{name: worker}\nspec",
+        "{name: worker, annotations: {outrigger.dev/cluster: prod}}\nspec",
+    );
+    let endpoint = WORKER.replace(
+        "queueURL:",
+        "awsEndpoint: 'https://sqs.example.com', queueURL:",
+    );
+    let config = ["-f", "-", "-d", "out", "--config"];
+    for (input, namespaces, wanted) in [
+        (
+            WORKER,
+            "cluster:shop",
+            "metadata.namespace: found `default`, allowed: shop",
+        ),
+        (
+            &with_role,
+            "cluster:default",
+            "a role that OUTRIGGER_ROLES of the function lists",
+        ),
+        (
+            &annotated,
+            "cluster:default",
+            "an object in a cluster is about that cluster",
+        ),
+        (
+            &endpoint,
+            "cluster:default",
+            "awsEndpoint: not allowed in a cluster",
+        ),
+    ] {
+        let (code, output, errors) =
+            render(&directory, &[&config[..], &[namespaces]].concat(), input);
+        assert_eq!((code, output.as_str()), (1, ""), "{errors}");
+        assert_names(&errors, &["(default/worker)", wanted]);
+    }
+    let two = [&config[..], &["cluster:default", "--cluster", "other"]].concat();
+    let (code, _, errors) = render(&directory, &two, WORKER);
+    assert_eq!(code, 1);
+    assert_names(&errors, &["of which one it is", "one --cluster"]);
+    let (code, _, errors) = render(&directory, &["--config", "cluster:shop"], "");
+    assert_eq!(code, 1);
+    assert_names(
+        &errors,
+        &["kubectl get scaledobjects,triggerauthentications -n shop -o yaml |"],
+    );
+    assert!(!directory.join("out").exists());
+
+    let of_cluster = with_role
+        .replace(
+            "kind: TriggerAuthentication",
+            "kind: ClusterTriggerAuthentication",
+        )
+        .replace("{name: team, namespace: default}", "{name: team}")
+        .replace(
+            "{name: team}\n    metadata",
+            "{name: team, kind: ClusterTriggerAuthentication}\n    metadata",
+        );
+    let variables = [("OUTRIGGER_ROLES".to_owned(), reader.to_owned())];
+    let arguments = [&["render"], &config[..], &["cluster:default"], &CLUSTER].concat();
+    let (code, _, errors) = result_in(
+        &directory.join(""),
+        &arguments,
+        &of_cluster,
+        &variables.into(),
+    );
+    assert_eq!(code, 0, "{errors}");
+    assert_names(
+        &errors,
+        &[
+            "default/worker refers to a ClusterTriggerAuthentication",
+            "ClusterRole",
+        ],
+    );
+}
+
+#[test]
+fn other_line_ends_are_no_difference() {
+    let directory = Directory::new();
+    let arguments = ["-f", "-", "-d", "out"];
+    assert_eq!(render(&directory, &arguments, WORKER).0, 0);
+    let folder = directory.join("out");
+    for (path, text) in files(&folder) {
+        std::fs::write(folder.join(path), text.replace('\n', "\r\n")).unwrap();
+    }
+    let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), WORKER);
+    assert_eq!(
+        (code, output.as_str()),
+        (0, "out: 5 files, all up to date\n")
+    );
+}
+
+/// A whole chart in `outrigger.yaml` takes its Secrets into the package.
+#[test]
+fn a_secret_in_the_stream_is_warned_of() {
+    let directory = Directory::new();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: quite-private}\n---\n";
+    let chart = format!("{secret}{WORKER}");
+    for arguments in [["check", "-f", "-"].as_slice(), &["render", "-f", "-"]] {
+        let cluster = if arguments[0] == "render" {
+            &CLUSTER[..]
+        } else {
+            &[]
+        };
+        let arguments = [arguments, cluster].concat();
+        let (code, output, errors) =
+            result_in(&directory.join(""), &arguments, &chart, &BTreeMap::new());
+        assert_eq!(code, 0, "{errors}");
+        let told = output + &errors;
+        assert_names(
+            &told,
+            &["document 1", "warning: a Secret is of no use here"],
+        );
+        assert!(!told.contains("quite-private"));
+    }
 }
 
 /// What is rendered for a manifest in a cluster, by path.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::list::{Listed, Question, list};
 use super::{Call, Clusters, FIELD_MANAGER};
 use crate::document::{Node, Value, parse_json};
-use crate::manifest::MODE;
+use crate::policy::Mode;
 use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Statuses, Version};
 
 /// Bytes of a spec, with the annotations that are read. A hundred triggers have a third of it.
@@ -104,7 +104,8 @@ fn object(raw: &RawValue) -> Option<Node> {
     let is_large = bytes + spec.map_or(0, |raw| raw.get().len()) > MAX_OBJECT_BYTES;
     if is_large {
         // Whether its status may be written.
-        annotations.retain(|key, raw| key == MODE && raw.get().len() <= MAX_METADATA_BYTES);
+        annotations
+            .retain(|key, raw| key == Mode::ANNOTATION && raw.get().len() <= MAX_METADATA_BYTES);
     }
     let annotations = annotations.into_iter();
     let annotations = annotations.map(|(key, raw)| Some((key.into_owned(), tree(raw)?)));

@@ -118,9 +118,11 @@ impl Folder<'_> {
         for folder in folders {
             for (name, is_folder) in entries(&self.path.join(&folder))? {
                 let relative = folder.join(&name);
-                let is_yaml = relative.extension().is_some_and(|ending| ending == "yaml");
+                let is_rendered = relative
+                    .extension()
+                    .is_some_and(|ending| ending == "yaml" || ending == "env");
                 let shown = relative.to_string_lossy().into_owned();
-                if is_folder || !is_yaml || self.files.contains_key(&shown) {
+                if is_folder || !is_rendered || self.files.contains_key(&shown) {
                     continue;
                 }
                 let found = read(&self.path.join(&relative))?;
@@ -163,7 +165,11 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, bool)>> {
 
 fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+        // Git may have checked it out with other line ends.
+        Ok(bytes) => Ok(Some(match String::from_utf8(bytes) {
+            Ok(text) => text.replace("\r\n", "\n").into_bytes(),
+            Err(error) => error.into_bytes(),
+        })),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let what = format!("could not read `{}`", path.display());

@@ -164,6 +164,34 @@ esac"#,
     }
 }
 
+impl Follower<'_> {
+    /// What `outrigger render` has written for `--env-file`, with all that `--env-var` would drop or misread.
+    fn variables_by_file(&self, section: &[String]) {
+        let clusters = format!(
+            "{CLUSTER},arn:aws:eks:{REGION}:222222222222:cluster/west=arn:aws:iam::222222222222:role/scaler"
+        );
+        let options = clusters.split(',').map(|name| format!(" --cluster {name}"));
+        let options: String = options.collect();
+        let role = section.iter().find(|command| command.starts_with("ROLE="));
+        self.follow(&[
+            role.unwrap().clone(),
+            format!("cargo run -- render -f outrigger.yaml --region {REGION} -d deploy{options}"),
+            "cargo lambda deploy --iam-role \"$ROLE\" --env-file deploy/function.env".to_owned(),
+        ]);
+        let path = format!("/2015-03-31/functions/{NAME}/configuration?Qualifier=live");
+        let live: Json = self.deployed.lambda("GET", &path, &json!({}));
+        let variables = &live["Environment"]["Variables"];
+        assert_eq!(variables["OUTRIGGER_CLUSTERS"], *clusters);
+        for (name, value) in [
+            ("OUTRIGGER_CONFIG", "file:outrigger.yaml"),
+            ("OUTRIGGER_ROLES", ""),
+            ("OUTRIGGER_WINDOW", "60"),
+        ] {
+            assert_eq!(variables[name], value, "{name}");
+        }
+    }
+}
+
 /// What this section of the README says to run, with the names that things have here.
 fn section(namespace: &str) -> Vec<String> {
     let readme = std::fs::read_to_string("README.md").unwrap();
@@ -243,6 +271,8 @@ async fn both_ways_are_followed_literally() {
     // Of Cargo.toml, beside what the command says.
     assert_eq!(live["Environment"]["Variables"]["OUTRIGGER_WINDOW"], "60");
     assert_eq!(live["Timeout"], 75);
+
+    follower.variables_by_file(&section);
 
     let versions = followed("aws lambda list-versions", "aws lambda update-alias");
     assert!(versions.contains("$LATEST"), "{versions}");
