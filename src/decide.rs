@@ -194,6 +194,7 @@ fn left_alone(
         None => Running::new(current, Reason::Paused),
     };
     owner::limit(&mut running, conflicts, current);
+    within_stop(&mut running, observation.stop, current);
     (demand, running)
 }
 
@@ -229,7 +230,8 @@ fn by_the_rules(
     within_bounds(&mut running, policy, &demand, memory, current);
     contest::limit(&mut running, memory, current, now);
     owner::limit(&mut running, conflicts, current);
-    within_pause(&mut running, policy, observation.stop, current);
+    within_stop(&mut running, observation.stop, current);
+    within_pause(&mut running, policy, current);
     rollout::gate(&mut running, policy, rollout, current);
     (demand, running)
 }
@@ -454,11 +456,16 @@ fn within_bounds(
     }
 }
 
-/// Rule 2, the half pauses: nothing moves in a direction that a person has switched off, corrections included.
-fn within_pause(running: &mut Running, policy: &Policy, stop: Stop, current: u32) {
+/// Rule 2, the stop of scale-in: whoever writes it means every one, also what an annotation asks for.
+fn within_stop(running: &mut Running, stop: Stop, current: u32) {
     if stop.scale_in && running.count < current {
         running.limit(current, Reason::StoppedScaleIn, Limit::Stop);
-    } else if policy.pause.scale_in && running.count < current {
+    }
+}
+
+/// Rule 2, the half pauses: nothing moves in a direction that a person has switched off, corrections included.
+fn within_pause(running: &mut Running, policy: &Policy, current: u32) {
+    if policy.pause.scale_in && running.count < current {
         running.limit(current, Reason::PausedScaleIn, Limit::PausedScaleIn);
     } else if policy.pause.scale_out && running.count > current {
         running.limit(current, Reason::PausedScaleOut, Limit::PausedScaleOut);

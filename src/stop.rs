@@ -49,19 +49,33 @@ impl LastStops {
             return Stop::default();
         };
         Stop {
-            all: names(all, target),
-            scale_in: names(scale_in, target),
+            all: names(all, &namespace.name, target),
+            scale_in: names(scale_in, &namespace.name, target),
         }
     }
 }
 
-/// Whether a line is `*` or the target's key, such as `rollout.worker`. Spaces and upper case do not matter: whoever stops
-/// something in a hurry means it.
-fn names(lines: &str, target: &str) -> bool {
-    lines
-        .lines()
-        .map(str::trim)
-        .any(|line| line == "*" || line.eq_ignore_ascii_case(target))
+/// What also means everything: whoever stops something in a hurry writes what KEDA's annotations take.
+const EVERYTHING: [&str; 5] = ["*", "all", "true", "yes", "on"];
+
+/// Whether the text names a target by its key, such as `rollout.worker`, in a form that people write: also as `rollout/worker`,
+/// `rollouts.worker`, `rollout.*`, by its name alone or behind its namespace, in quotes, and several with commas or spaces between
+/// them. Upper case does not matter.
+fn names(text: &str, namespace: &str, target: &str) -> bool {
+    let Some((kind, name)) = target.split_once('.') else {
+        return false;
+    };
+    text.split(|separator: char| separator == ',' || separator.is_whitespace())
+        .map(|word| word.trim_matches(['"', '\'']).to_ascii_lowercase())
+        .any(|word| {
+            let (before, after) = word.split_once(['/', '.']).unwrap_or((kind, &word));
+            let is_of_it = before == kind
+                || before.strip_suffix('s') == Some(kind)
+                || before.eq_ignore_ascii_case(namespace);
+            EVERYTHING.contains(&word.as_str())
+                || word == name
+                || is_of_it && (after == name || after == "*")
+        })
 }
 
 #[cfg(test)]
@@ -112,6 +126,38 @@ mod tests {
             of(&[("pause-scale-in", "rollout.worker")], "rollout.worker"),
             scale_in
         );
+        for text in [
+            "true",
+            "ALL",
+            "\"*\"",
+            "worker",
+            "shop/worker",
+            "rollout/worker",
+            "rollouts.worker",
+            "Rollout.*",
+            "rollout.a, rollout.worker",
+            "rollout.a rollout.worker",
+        ] {
+            assert_eq!(of(&[("pause", text)], "rollout.worker"), all, "{text}");
+        }
+        for text in [
+            "",
+            ",",
+            "false",
+            "other/worker",
+            "deployment.worker",
+            "rollout.worker.1",
+            "deployment.*",
+            "work",
+        ] {
+            assert_eq!(
+                of(&[("pause", text)], "rollout.worker"),
+                Stop::default(),
+                "{text}"
+            );
+        }
+        // A name may have dots.
+        assert_eq!(of(&[("pause", "my.worker")], "rollout.my.worker"), all);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) struct Access {
     /// A cluster by name or ARN, the first being the default, as in `OUTRIGGER_CLUSTERS`.
     #[arg(long, value_name = "NAME|ARN[=ROLE]")]
     cluster: Vec<String>,
-    /// The region of clusters given by name; else that of the environment or profile.
+    /// The region of clusters given by name; else that of the environment.
     #[arg(long)]
     pub(crate) region: Option<String>,
 }

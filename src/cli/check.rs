@@ -16,7 +16,7 @@ use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
-use crate::policy::{Mode, Trigger};
+use crate::policy::{Mode, Pause, Policy, Trigger};
 use crate::settings::Source;
 use crate::thousandths;
 
@@ -197,10 +197,34 @@ fn describe(target: &Target) -> String {
         Mode::Live => "",
         Mode::Shadow => ", in shadow mode",
     };
+    let pause = pause(policy);
     format!(
-        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s{mode}",
+        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s{mode}{pause}",
         workload.kind.kind(),
         workload.name,
         triggers.join(", ")
     )
+}
+
+/// The annotations that stop something. In a file they are easily forgotten: there they pause Outrigger, and not KEDA.
+fn pause(policy: &Policy) -> String {
+    let Pause {
+        all,
+        replicas,
+        scale_in,
+        scale_out,
+    } = policy.pause;
+    let replicas = replicas.map(|count| format!("paused-replicas ({count})"));
+    let switches = [
+        (all, "paused"),
+        (scale_in, "paused-scale-in"),
+        (scale_out, "paused-scale-out"),
+    ];
+    let switches = switches.into_iter().filter(|(is_on, _)| *is_on);
+    let switches = switches.map(|(_, name)| name.to_owned());
+    let names: Vec<String> = replicas.into_iter().chain(switches).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(", PAUSED by its annotation {}", names.join(", "))
 }

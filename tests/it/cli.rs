@@ -80,6 +80,21 @@ fn check_tells_what_would_be_scaled() {
     assert_eq!((code, output.as_str(), errors.as_str()), (0, expected, ""));
 }
 
+/// In a file it is easily forgotten, and pauses Outrigger instead of KEDA.
+#[test]
+fn check_tells_what_is_paused() {
+    let paused = "metadata: {name: worker, annotations: {autoscaling.keda.sh/paused: 'true', autoscaling.keda.sh/paused-replicas: '3'}}";
+    let (code, output, _) = result(
+        &["check", "-f", "-"],
+        &WORKER.replace("metadata: {name: worker}", paused),
+    );
+    assert_eq!(code, 0, "{output}");
+    assert_names(
+        &output,
+        &["polled every 30 s, PAUSED by its annotation paused-replicas (3), paused\n"],
+    );
+}
+
 #[test]
 fn check_tells_triggers_of_all_kinds() {
     let all = format!(

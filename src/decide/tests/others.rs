@@ -198,6 +198,13 @@ fn the_emergency_stop_comes_before_everything() {
         all: false,
         scale_in: true,
     };
+    // A stop is said after an annotation, which may ask for fewer.
+    let (none, many) = (
+        with_pause_replicas(&policy, 0),
+        with_pause_replicas(&policy, 9),
+    );
+    assert_eq!(stopped(&none, scale_in, 4, 0), (4, Reason::StoppedScaleIn));
+    assert_eq!(stopped(&many, scale_in, 4, 0), (9, Reason::PausedReplicas));
     let policy = Policy {
         pause: Pause::default(),
         ..policy
@@ -207,6 +214,17 @@ fn the_emergency_stop_comes_before_everything() {
         (20, Reason::StoppedScaleIn)
     );
     assert_eq!(stopped(&policy, scale_in, 2, 90), (9, Reason::QueueDepth));
+}
+
+fn with_pause_replicas(policy: &Policy, count: u32) -> Policy {
+    let pause = Pause {
+        replicas: Some(count),
+        ..Pause::default()
+    };
+    Policy {
+        pause,
+        ..policy.clone()
+    }
 }
 
 #[test]

@@ -229,13 +229,14 @@ impl<'a> Expected<'a> {
         let Stop { all, scale_in } = self.observation.stop;
         let wrong = match pause.replicas {
             _ if all => to != from,
-            Some(count) => to != count && !(self.is_owner_unknown() && count < from),
+            Some(count) => to != count && !((self.is_owner_unknown() || scale_in) && count < from),
             None => {
                 (pause.all && to != from)
-                    || ((pause.scale_in || scale_in) && to < from)
+                    || (pause.scale_in && to < from)
                     || (pause.scale_out && to > from)
             }
         };
+        let wrong = wrong || (scale_in && to < from);
         wrong.then_some("against a pause")
     }
 
