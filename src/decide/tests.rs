@@ -10,6 +10,7 @@ use crate::policy::{
 use crate::state::WindowEntry;
 
 mod behavior;
+mod liveness;
 mod memory;
 mod others;
 mod properties;

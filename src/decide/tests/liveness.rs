@@ -1,0 +1,122 @@
+//! Nothing is held for ever: windows that move steadily, the way to rest, and numbers that stay within the contract.
+
+use super::*;
+
+/// Polls every `poll` seconds up to and at second `last`, with the messages of each moment. Returns the last count.
+fn follow(policy: &Policy, poll: usize, last: i64, messages: impl Fn(i64) -> u64) -> u32 {
+    let mut count = u32::try_from(messages(0) / 10).unwrap();
+    let mut state = None;
+    for second in (0..=last).step_by(poll) {
+        let observation = seen(count, &[visible(messages(second))]);
+        let decision = decide(policy, &observation, state.as_ref(), at(second));
+        count = decision.to;
+        state = Some(decision.state);
+    }
+    count
+}
+
+/// A tenth of the window is the most that a count is held beyond it, and the poll that sees it change.
+#[test]
+fn a_count_that_moves_steadily_is_not_held_past_its_window_and_a_tenth() {
+    let mut rising = policy(1, 10_000, None);
+    rising.scale_out.window_seconds = 120;
+    let count = follow(&rising, 10, 300, |second| {
+        u64::try_from(2 + second / 10).unwrap() * 10
+    });
+    // Kubernetes has 21.
+    assert!((19..=21).contains(&count), "{count}");
+
+    let falling = policy(1, 10_000, None);
+    let count = follow(&falling, 10, 1200, |second| {
+        u64::try_from(130 - second / 10).unwrap() * 10
+    });
+    // Kubernetes has 39.
+    assert!((39..=43).contains(&count), "{count}");
+
+    let mut slow = policy(1, 10_000, None);
+    slow.scale_in.window_seconds = 1800;
+    let count = follow(&slow, 30, 7200, |second| {
+        u64::try_from(200 - second / 60).unwrap() * 10
+    });
+    // Kubernetes has 110.
+    assert!((110..=114).contains(&count), "{count}");
+}
+
+/// 25 messages a second arrive, 20 replicas do one a second each, and the backlog grows because nothing scales.
+#[test]
+fn a_backlog_that_grows_while_scale_out_waits_ends_the_wait() {
+    let mut policy = policy(1, 1000, None);
+    policy.triggers = vec![trigger(100, 0)];
+    policy.scale_out.window_seconds = 300;
+    let (mut backlog, mut count, mut state) = (2000, 20, None);
+    for second in (0..4000).step_by(10) {
+        let observation = seen(count, &[visible(backlog)]);
+        let decision = decide(&policy, &observation, state.as_ref(), at(second));
+        if decision.to > 20 {
+            // Kubernetes scales out after 340 s.
+            assert!(second <= 340 + 30 + 10, "{second}");
+            return;
+        }
+        count = decision.to;
+        state = Some(decision.state);
+        backlog += 50;
+    }
+    panic!("never");
+}
+
+/// The whole life of an inactive workload, polled every `poll` seconds, active for the last time at second 0: when it rests.
+fn rests_after(policy: &Policy, poll: usize, active_polls: i64) -> i64 {
+    let poll_seconds = i64::try_from(poll).unwrap();
+    let (mut count, mut state) = (5, None);
+    for second in (-active_polls * poll_seconds..20_000).step_by(poll) {
+        let messages = if second <= 0 { 50 } else { 0 };
+        let observation = seen(count, &[visible(messages)]);
+        let decision = decide(policy, &observation, state.as_ref(), at(second));
+        count = decision.to;
+        state = Some(decision.state);
+        if count == 0 {
+            return second;
+        }
+    }
+    panic!("never");
+}
+
+#[test]
+fn to_rest_the_cooldown_decides_and_not_the_scale_in_window() {
+    let mut policy = policy(0, 16, None);
+    policy.scale_in.window_seconds = 3600;
+    // KEDA: 330 s.
+    assert_eq!(rests_after(&policy, 30, 100), 330);
+}
+
+#[test]
+fn the_cooldown_counts_from_the_last_active_poll() {
+    let policy = policy(0, 16, None);
+    for (poll, rests) in [(300, 600), (60, 360), (30, 330), (10, 310), (100, 400)] {
+        assert_eq!(
+            rests_after(&policy, poll, 50),
+            rests,
+            "polled every {poll} s"
+        );
+    }
+    // Never before what is known: the workload became active at the only active poll.
+    let mut short = policy.clone();
+    short.cooldown_seconds = 100;
+    assert_eq!(rests_after(&short, 60, 0), 120);
+}
+
+#[test]
+fn merged_scale_events_stay_within_a_replica_count() {
+    let mut policy = policy(1, i32::MAX.cast_unsigned(), None);
+    policy.scale_in.window_seconds = 0;
+    let (mut count, mut state) = (1, None);
+    for poll in 0..120 {
+        let messages = if poll % 2 == 0 { u64::MAX } else { 10 };
+        let observation = seen(count, &[visible(messages)]);
+        let decision = decide(&policy, &observation, state.as_ref(), at(poll * 15));
+        count = decision.to;
+        let text = decision.state.to_json().to_string();
+        assert_eq!(State::parse(&text).unwrap(), decision.state, "{text}");
+        state = Some(decision.state);
+    }
+}
