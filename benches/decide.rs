@@ -144,6 +144,7 @@ fn policy() -> Policy {
         mode: outrigger::policy::Mode::Live,
         namespace: "default".to_owned(),
         bounds: ReplicaBounds::new(0, NonZeroU32::new(400).unwrap(), None).unwrap(),
+        polling_seconds: NonZeroU32::new(30).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
         created: None,
@@ -217,6 +218,7 @@ fn observation(replicas: u32, visible: u64) -> Observation {
         readings: vec![Reading::Queue(depth)],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     }
 }
 

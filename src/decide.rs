@@ -26,14 +26,12 @@ pub use reason::{Limit, Reason};
 
 use activity::Rest;
 use demand::{Demand, Leading, Range};
+use limit::Direction;
 use window::Extreme;
 
 /// Zero needs empty readings at least this far apart, whatever the cooldown: SQS counts may lag by a minute.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
 pub const MIN_EMPTY_SECONDS: u32 = 60;
-
-/// How long a scale event is remembered: the longest `periodSeconds` that Kubernetes allows.
-pub const EVENT_MEMORY_SECONDS: u32 = 1800;
 
 /// What to do and why. Acting on it leaves nothing to choose.
 #[must_use]
@@ -51,6 +49,8 @@ pub struct Decision {
     pub explanation: String,
     /// What is odd about the inputs and was put right.
     pub warnings: Vec<String>,
+    /// When the last of those lets go, if nothing else changes; `None` where no time ends it, or nothing limits the count.
+    pub until: Option<Timestamp>,
     /// Whether somebody else keeps changing the count.
     pub contested: bool,
     /// Whether a trigger is active; `None` when a failed reading leaves it open.
@@ -83,6 +83,8 @@ struct Running {
     count: u32,
     reason: Reason,
     limited_by: Vec<Limit>,
+    /// When the last of `limited_by` lets go.
+    until: Option<Timestamp>,
     /// On its way to zero or idle, where a count below the minimum is within bounds.
     resting: bool,
 }
@@ -93,6 +95,7 @@ impl Running {
             count,
             reason,
             limited_by: Vec::new(),
+            until: None,
             resting: false,
         }
     }
@@ -102,10 +105,16 @@ impl Running {
         (self.count, self.reason) = (count, reason);
     }
 
-    /// Sets the count because a rule does not allow the one so far.
+    /// Sets the count because a rule does not allow the one so far. What ends it is no time that is known.
     fn limit(&mut self, count: u32, reason: Reason, limit: Limit) {
+        self.limit_until(count, reason, limit, None);
+    }
+
+    /// Sets the count because a rule does not allow the one so far, and lets go at a time.
+    fn limit_until(&mut self, count: u32, reason: Reason, limit: Limit, until: Option<Timestamp>) {
         self.set(count, reason);
         self.limited_by.push(limit);
+        self.until = until;
     }
 }
 
@@ -134,8 +143,8 @@ pub fn decide(
     let was_owned = memory.other_owner;
     let is_explained = is_paused || is_owned || was_owned;
     match policy.mode {
-        Mode::Live => contest::settle(&mut memory, current, is_explained, now),
-        Mode::Shadow => contest::follow(&mut memory, current, now),
+        Mode::Live => contest::settle(&mut memory, policy, current, is_explained, now),
+        Mode::Shadow => contest::follow(&mut memory, policy, current, now),
     }
     owner::remember(&mut memory, conflicts, is_paused);
 
@@ -153,11 +162,13 @@ pub fn decide(
             to: running.count,
         });
     }
+    limit::fit(&mut memory);
     let explanation = explain::explain(policy, observation, &demand, &memory, &running, now);
     let Running {
         count: to,
         reason,
         limited_by,
+        until,
         resting: _,
     } = running;
     Decision {
@@ -167,6 +178,7 @@ pub fn decide(
         limited_by,
         explanation,
         warnings,
+        until,
         contested: !is_paused && contest::is_contested(&memory, now),
         active: demand.active,
         leading: demand.leading.trigger(),
@@ -213,16 +225,18 @@ fn by_the_rules(
     } = observation.workload;
     demand::count_failures(policy, &observation.readings, memory);
     let demand = Demand::of(policy, &observation.readings, memory, current, now);
-    activity::remember(memory, &demand, now);
+    let poll_seconds = observation.poll_seconds.unwrap_or(policy.polling_seconds);
+    let poll_seconds = poll_seconds.min(policy.polling_seconds).get();
+    activity::remember(memory, &demand, poll_seconds, now);
     let (mut running, mut range) = wanted(policy, &demand, current);
     if was_owned {
         // A window of no length holds nothing, here either.
         let held = range
             .as_mut()
             .filter(|_| policy.scale_in.window_seconds > 0);
-        owner::keep(memory, held, current);
+        owner::keep(memory, held, current, now);
     }
-    let rest = activity::rest(policy, &demand, memory, current, now);
+    let rest = activity::rest(policy, &demand, memory, now);
     stabilize(&mut running, range, policy, memory, current, now);
     limit_rate(&mut running, policy, memory, current, now);
     remember_wanted(memory, policy, range, current, now);
@@ -311,9 +325,13 @@ fn stabilize(
         count = count.max(policy.bounds.active_min());
     }
     if count < running.count {
-        running.limit(count, Reason::ScaleOutWindow, Limit::ScaleOutWindow);
+        let (window, seconds) = (&memory.out_window, policy.scale_out.window_seconds);
+        let until = window::lets_go(Extreme::Lowest, window, count, seconds, now);
+        running.limit_until(count, Reason::ScaleOutWindow, Limit::ScaleOutWindow, until);
     } else if count > running.count {
-        running.limit(count, Reason::ScaleInWindow, Limit::ScaleInWindow);
+        let (window, seconds) = (&memory.in_window, policy.scale_in.window_seconds);
+        let until = window::lets_go(Extreme::Highest, window, count, seconds, now);
+        running.limit_until(count, Reason::ScaleInWindow, Limit::ScaleInWindow, until);
     }
 }
 
@@ -336,14 +354,44 @@ fn limit_rate(
             allowed = allowed.max(policy.bounds.active_min());
         }
         if running.count > allowed {
-            running.limit(allowed, Reason::ScaleOutLimit, Limit::ScaleOutPolicies);
+            let until = limit::lets_go(
+                Direction::Out,
+                policy,
+                &memory.events,
+                (current, allowed),
+                now,
+            );
+            running.limit_until(
+                allowed,
+                Reason::ScaleOutLimit,
+                Limit::ScaleOutPolicies,
+                until,
+            );
         }
     } else if running.count < current {
         let allowed = limit::lowest_allowed(&policy.scale_in, &memory.events, current, now);
         if let Some(allowed) = allowed.filter(|allowed| running.count < *allowed) {
-            running.limit(allowed, Reason::ScaleInLimit, Limit::ScaleInPolicies);
+            limit_scale_in(running, policy, memory, (current, allowed), now);
         }
     }
+}
+
+/// Sets the count that the scale-in policies leave.
+fn limit_scale_in(
+    running: &mut Running,
+    policy: &Policy,
+    memory: &State,
+    (current, allowed): (u32, u32),
+    now: Timestamp,
+) {
+    let until = limit::lets_go(
+        Direction::In,
+        policy,
+        &memory.events,
+        (current, allowed),
+        now,
+    );
+    running.limit_until(allowed, Reason::ScaleInLimit, Limit::ScaleInPolicies, until);
 }
 
 /// Enters what was wanted into the windows; what nobody could see, as the current count.
@@ -399,8 +447,11 @@ fn to_rest(
             }
             running.limited_by.clear();
             running.resting = true;
+            running.until = None;
+            if next > count {
+                limit_scale_in(running, policy, memory, (current, next), now);
+            }
             if next > count && (next >= active_min || next == current) {
-                running.limit(next, Reason::ScaleInLimit, Limit::ScaleInPolicies);
                 return;
             }
             let reason = if count == 0 {
@@ -409,14 +460,12 @@ fn to_rest(
                 Reason::ScaledToIdle
             };
             running.set(next, reason);
-            if next > count {
-                running.limited_by.push(Limit::ScaleInPolicies);
-            }
         }
-        Rest::CoolingDown(count) => {
+        Rest::CoolingDown { count, until } => {
             // Above the active minimum it is the backlog or the window that holds the count; at it, only the cooldown does.
             if running.count > count && running.count <= policy.bounds.active_min() {
                 running.limited_by.push(Limit::Cooldown);
+                running.until = Some(until);
                 if running.count == current {
                     running.reason = Reason::Cooldown;
                 }

@@ -226,7 +226,7 @@ impl Function {
         };
         let intervals: Vec<_> = targets
             .iter()
-            .map(|target| target.polling_seconds)
+            .map(|target| target.policy.polling_seconds)
             .collect();
         Ticks::over(window, &intervals)
     }

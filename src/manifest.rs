@@ -13,7 +13,6 @@ mod workload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::num::NonZeroU32;
 
 use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
@@ -39,8 +38,6 @@ pub struct Target {
     pub cluster: Option<String>,
     /// The workload, in the ScaledObject's namespace.
     pub workload: WorkloadRef,
-    /// `pollingInterval`, seconds between polls. It says when `decide` is asked, and is no part of what it decides.
-    pub polling_seconds: NonZeroU32,
     /// The rules.
     pub policy: Policy,
     /// Whether it is as it was read before, because it cannot be read now: it may be paused, gone or another since.

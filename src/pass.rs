@@ -9,6 +9,7 @@ mod readings;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ pub struct Plan<'p> {
     pub deadline: Option<Instant>,
     /// The cluster of targets that name none.
     pub default_cluster: &'p str,
+    /// The most seconds between two polls of a target that is awake, whatever its `pollingInterval`; `None` where that alone counts.
+    pub poll_seconds: Option<NonZeroU32>,
     /// What people have stopped.
     pub stops: &'p LastStops,
 }
@@ -420,6 +423,8 @@ where
                 .stops
                 .of(&place.namespace, keys.as_deref(), &target.workload.key()),
             conflicts: stale(target),
+            poll_seconds: { self.plan.poll_seconds }
+                .filter(|seconds| *seconds < target.policy.polling_seconds),
         };
         let decided = Decided::from(target, observation, state, self.plan.now);
         let faults = &mut outcome.faults;

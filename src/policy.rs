@@ -26,6 +26,8 @@ pub struct Policy {
     pub namespace: String,
     /// The limits of the replica count.
     pub bounds: ReplicaBounds,
+    /// Seconds between two polls, `pollingInterval`.
+    pub polling_seconds: NonZeroU32,
     /// Seconds without activity before zero or idle, `cooldownPeriod`.
     pub cooldown_seconds: u32,
     /// Seconds after creation before the first zero or idle, `initialCooldownPeriod`.

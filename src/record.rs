@@ -15,13 +15,16 @@
 //! written `{"valueMilli":null}`) of a CloudWatch metric; `{}` for a cron trigger, which is computed from `now`; or `{"error":"…"}` for a reading that failed.
 //!
 //! While somebody has stopped the target in the ConfigMap, there is also `"stop":{"all":true,"scaleIn":false}`; in `rollout`, while
-//! it takes over from a Deployment, `"handover":true`.
+//! it takes over from a Deployment, `"handover":true`. `"pollSeconds":60` says that the workload is polled that often while it is
+//! awake, where its `pollingInterval` is longer: the cooldown counts from the poll before the first inactive one.
 //!
 //! The example gives `{"v":1,"action":"scale","from":4,"to":13,"reason":"QueueDepth","limitedBy":[],"explanation":"…","state":{…}}`.
 
 mod conflict;
 #[cfg(test)]
 mod schema;
+
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -105,6 +108,10 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
     let conflicts =
         conflicts.map(|node| conflict::read_all(node, &fields.path("conflicts"), problems));
     let stop = fields.read("stop", problems, read_stop);
+    let poll_seconds = fields.read("pollSeconds", problems, |node, path, problems| {
+        let seconds = fields::integer(node, path, 1..=i64::from(i32::MAX), problems)?;
+        u32::try_from(seconds).ok().and_then(NonZeroU32::new)
+    });
     let state = fields
         .take("state")
         .map(|node| State::read(node, &fields.path("state"), problems));
@@ -120,6 +127,7 @@ fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Record> {
                 Some(conflicts) => conflicts?,
                 None => Vec::new(),
             },
+            poll_seconds,
         },
         state: match state {
             Some(state) => Some(state?),
@@ -308,6 +316,7 @@ pub fn record_json(
         readings,
         stop,
         conflicts,
+        poll_seconds,
     } = observation;
     let mut workload = json!({"replicas": replicas});
     if let (
@@ -340,6 +349,9 @@ pub fn record_json(
     if let (true, Json::Object(record)) = (all || scale_in, &mut record) {
         record.insert("stop".into(), json!({"all": all, "scaleIn": scale_in}));
     }
+    if let (Some(seconds), Json::Object(record)) = (poll_seconds, &mut record) {
+        record.insert("pollSeconds".into(), json!(seconds));
+    }
     record
 }
 
@@ -369,6 +381,7 @@ pub fn decision_json(decision: &Decision) -> Json {
         limited_by,
         explanation,
         warnings,
+        until,
         contested: _,
         active: _,
         leading: _,
@@ -384,6 +397,9 @@ pub fn decision_json(decision: &Decision) -> Json {
         "explanation": explanation,
         "state": state.to_json(),
     });
+    if let (Some(until), Json::Object(object)) = (until, &mut object) {
+        object.insert("until".into(), json!(until.to_string()));
+    }
     if let (false, Json::Object(object)) = (warnings.is_empty(), &mut object) {
         object.insert("warnings".into(), json!(warnings));
     }

@@ -16,12 +16,18 @@ use serde_json::{Map, Value as Json, json};
 use crate::document::{Node, Value};
 use crate::fields::{self, Fields, Problems};
 
-/// Entries of a window. Two full windows and all events stay below 2 KiB, so that 300 targets fit a ConfigMap.
+/// Entries of a window: the open one, and one for each tenth of the window that its ends can fall into.
 pub const MAX_ENTRIES: usize = 12;
 
-/// Scale events kept; beyond them some are merged, which only makes the rate limits stricter. One a minute fills the longest
-/// period of a policy with 30.
-pub const MAX_EVENTS: usize = 9;
+/// Scale events kept apart. Of more, those that fall into the same tenth of a policy's period are one, which makes the rate
+/// limits stricter for a tenth of the period at most.
+pub const MAX_EVENTS: usize = 12;
+
+/// The bytes of one target's text. 500 targets fit the 1 MiB of a ConfigMap. Where both windows are full, events are merged for it.
+pub const MAX_STATE_BYTES: usize = 2048;
+
+/// The highest replica count: Kubernetes has int32, and so has every count of the contract.
+pub const MAX_REPLICAS: u32 = i32::MAX.cast_unsigned();
 
 /// The memory of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +146,55 @@ impl State {
         Json::Object(object)
     }
 
+    /// The length of [`State::to_json`]'s text, without making it: every decision asks.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        let Self {
+            first_seen,
+            active,
+            last_active,
+            empty_since,
+            in_window,
+            out_window,
+            events,
+            pending,
+            last_written,
+            foreign_writes,
+            other_owner,
+            failures,
+        } = self;
+        let field = |key: &str, len: usize| key.len() + r#","":"#.len() + len;
+        let list = |key: &str, count: usize, len: usize| match count {
+            0 => 0,
+            // Brackets, and commas between.
+            _ => field(key, 2 + len + count - 1),
+        };
+        let window = |key: &str, window: &[WindowEntry]| {
+            list(key, window.len(), window.iter().map(entry_len).sum())
+        };
+        let option = |key: &str, len: Option<usize>| len.map_or(0, |len| field(key, len));
+        let counts = failures.iter();
+        let counts =
+            counts.map(|(trigger, count)| digits(*trigger) + digits(*count) + r#""":"#.len());
+        r#"{"v":1}"#.len()
+            + field("firstSeen", time_len(first_seen))
+            + field("active", if *active { 4 } else { 5 })
+            + option("lastActive", last_active.as_ref().map(time_len))
+            + option("emptySince", empty_since.as_ref().map(time_len))
+            + window("inWindow", in_window)
+            + window("outWindow", out_window)
+            + list("events", events.len(), events.iter().map(event_len).sum())
+            + option("pending", pending.as_ref().map(event_len))
+            + option("lastWritten", last_written.map(digits))
+            + list(
+                "foreignWrites",
+                foreign_writes.len(),
+                foreign_writes.iter().map(time_len).sum(),
+            )
+            + option("otherOwner", other_owner.then_some(4))
+            + list("failures", failures.len(), counts.sum())
+    }
+
     /// Reads the contract's JSON from a tree. `None` when any part of it is wrong; the problems say which.
     pub fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
         let before = problems.list.len();
@@ -201,6 +256,37 @@ impl State {
             }
         }
     }
+}
+
+fn digits(count: u32) -> usize {
+    count.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// With its quotes. Times in whole seconds of four-digit years, as the clock gives them, have one length.
+fn time_len(at: &Timestamp) -> usize {
+    const YEAR_0: i64 = -62_167_219_200;
+    const YEAR_10000: i64 = 253_402_300_800;
+    if at.subsec_nanosecond() == 0 && (YEAR_0..YEAR_10000).contains(&at.as_second()) {
+        r#""2026-11-23T00:00:00Z""#.len()
+    } else {
+        at.to_string().len() + 2
+    }
+}
+
+fn entry_len(entry: &WindowEntry) -> usize {
+    let until = entry.until.as_ref();
+    let until = until.map_or(0, |until| r#","until":"#.len() + time_len(until));
+    r#"{"replicas":}"#.len() + digits(entry.replicas) + until
+}
+
+fn event_len(event: &ScaleEvent) -> usize {
+    let since = event.since.as_ref();
+    let since = since.map_or(0, |since| r#","since":"#.len() + time_len(since));
+    r#"{"at":,"from":,"to":}"#.len()
+        + time_len(&event.at)
+        + digits(event.from)
+        + digits(event.to)
+        + since
 }
 
 fn time(at: &Timestamp) -> Json {

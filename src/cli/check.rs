@@ -171,10 +171,10 @@ fn describe(target: &Target) -> String {
     let Target {
         id,
         workload,
-        polling_seconds,
         policy,
         ..
     } = target;
+    let polling_seconds = policy.polling_seconds;
     let (min, max) = (policy.bounds.min(), policy.bounds.max());
     let triggers: Vec<String> = policy
         .triggers

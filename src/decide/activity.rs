@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::MIN_EMPTY_SECONDS;
 use super::demand::Demand;
-use super::{MIN_EMPTY_SECONDS, window};
 use crate::policy::Policy;
 use crate::state::State;
 
@@ -12,19 +12,24 @@ use crate::state::State;
 pub(super) enum Rest {
     /// It is active, or may be, or has nowhere to rest.
     Active,
-    /// It is inactive, but not for long enough.
-    CoolingDown(u32),
+    /// It is inactive, but not for long enough: it may rest from `until` on.
+    CoolingDown { count: u32, until: Timestamp },
     /// It may.
     Allowed(u32),
 }
 
 /// Enters the activity of this pass. Only changes are stored, so a steady workload needs no write.
-pub(super) fn remember(memory: &mut State, demand: &Demand, now: Timestamp) {
+///
+/// As in KEDA, activity ended with the last active poll. When that was is not stored: one polling interval ago at the earliest,
+/// and never before the poll that saw the activity begin.
+pub(super) fn remember(memory: &mut State, demand: &Demand, poll_seconds: u32, now: Timestamp) {
     match demand.active {
         Some(active) => {
             if active != memory.active {
+                let began = memory.last_active.unwrap_or(memory.first_seen);
+                let last_poll = now.saturating_sub(seconds(poll_seconds)).unwrap_or(now);
                 memory.active = active;
-                memory.last_active = Some(now);
+                memory.last_active = Some(if active { now } else { began.max(last_poll) });
             }
             memory.empty_since = if active {
                 None
@@ -41,15 +46,9 @@ pub(super) fn forget(memory: &mut State) {
     memory.empty_since = None;
 }
 
-/// Rule 7 of the decision. The cooldown counts from the end of the last activity, before any activity from creation.
-/// A count above the active minimum must also have been let go by the scale-in window: its entries, or inactivity seen for as long.
-pub(super) fn rest(
-    policy: &Policy,
-    demand: &Demand,
-    memory: &State,
-    current: u32,
-    now: Timestamp,
-) -> Rest {
+/// Rule 7 of the decision. The cooldown counts from the end of the last activity, before any activity from creation. The scale-in
+/// window has no say: it smooths the count between 1 and N, as in KEDA, where the operator scales to zero past the HPA.
+pub(super) fn rest(policy: &Policy, demand: &Demand, memory: &State, now: Timestamp) -> Rest {
     let Some(count) = policy
         .bounds
         .rest()
@@ -57,35 +56,39 @@ pub(super) fn rest(
     else {
         return Rest::Active;
     };
-    let cooled_down = match memory.last_active {
-        Some(end) => is_over(end, policy.cooldown_seconds, now),
-        None => is_over(
+    let (since, cooldown_seconds) = cooldown(policy, memory);
+    let confirmed = after(memory.empty_since.unwrap_or(now), MIN_EMPTY_SECONDS);
+    if is_over(since, cooldown_seconds, now) && now >= confirmed {
+        return Rest::Allowed(count);
+    }
+    let cooled_down = after(since, cooldown_seconds.saturating_add(1));
+    Rest::CoolingDown {
+        count,
+        until: cooled_down.max(confirmed),
+    }
+}
+
+/// What the workload cools down from, and for how many seconds.
+pub(super) fn cooldown(policy: &Policy, memory: &State) -> (Timestamp, u32) {
+    match memory.last_active {
+        Some(end) => (end, policy.cooldown_seconds),
+        None => (
             policy.created.unwrap_or(memory.first_seen),
             policy.initial_cooldown_seconds,
-            now,
         ),
-    };
-    let confirmed = memory
-        .empty_since
-        .is_some_and(|since| !window::is_within(since, MIN_EMPTY_SECONDS, now));
-    let window_seconds = policy.scale_in.window_seconds;
-    // A window that holds nothing holds nobody, here as on the way to the minimum: a memory that begins is seeded.
-    let highest = window::highest(&memory.in_window, window_seconds, now).unwrap_or_default();
-    // Only what was seen counts: a failed reading entered the window as the present count and broke the inactivity.
-    // Above the maximum nothing is held, so what the maximum leaves is what must have been let go.
-    let held = highest.min(current).min(policy.bounds.max());
-    let let_go = held <= policy.bounds.active_min()
-        || memory
-            .empty_since
-            .is_some_and(|since| is_over(since, window_seconds, now));
-    if cooled_down && confirmed && let_go {
-        Rest::Allowed(count)
-    } else {
-        Rest::CoolingDown(count)
     }
 }
 
 /// KEDA counts strictly: at exactly the period the workload still cools down.
-pub(super) fn is_over(since: Timestamp, seconds: u32, now: Timestamp) -> bool {
-    now.duration_since(since) > SignedDuration::from_secs(i64::from(seconds))
+pub(super) fn is_over(since: Timestamp, period_seconds: u32, now: Timestamp) -> bool {
+    now.duration_since(since) > seconds(period_seconds)
+}
+
+/// So many seconds later; the end of time where there is no such moment.
+pub(super) fn after(time: Timestamp, period_seconds: u32) -> Timestamp {
+    time.saturating_add(seconds(period_seconds)).unwrap_or(time)
+}
+
+fn seconds(seconds: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(seconds))
 }

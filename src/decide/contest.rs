@@ -5,9 +5,11 @@
 
 use jiff::Timestamp;
 
+use super::activity::after;
 use super::limit as rates;
 use super::window::is_within;
 use super::{Limit, Reason, Running};
+use crate::policy::Policy;
 use crate::state::{ScaleEvent, State};
 
 /// Foreign changes within [`CONTEST_SECONDS`] that make a contest.
@@ -25,10 +27,16 @@ pub(super) const CARRY_OUT_SECONDS: u32 = 10;
 /// A pass that failed to make its change took it out of the state again. So one that is still pending, with the count as
 /// before, was made and taken back by somebody quick, such as Argo CD's self-heal; or the pass was killed just before it.
 /// While a person has switched scaling off or another owner is known, nobody need wonder who changes the count.
-pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: Timestamp) {
+pub(super) fn settle(
+    memory: &mut State,
+    policy: &Policy,
+    current: u32,
+    is_explained: bool,
+    now: Timestamp,
+) {
     let expected = match memory.pending.take() {
         Some(pending) if pending.to == current => {
-            rates::remember(&mut memory.events, pending, now);
+            rates::remember(&mut memory.events, pending, policy, now);
             memory.last_written = Some(current);
             return;
         }
@@ -37,7 +45,7 @@ pub(super) fn settle(memory: &mut State, current: u32, is_explained: bool, now: 
                 note_foreign(memory, now);
                 if is_contested(memory, now) {
                     // So that the next write waits its turn.
-                    rates::remember(&mut memory.events, pending, now);
+                    rates::remember(&mut memory.events, pending, policy, now);
                 }
             }
             return;
@@ -65,7 +73,7 @@ fn note_foreign(memory: &mut State, now: Timestamp) {
 
 /// In shadow mode somebody else scales, and rightly so: nothing is pending and nothing foreign. The changes that were seen are
 /// the scale events, so that the rates are measured on what happened and not on what would have.
-pub(super) fn follow(memory: &mut State, current: u32, now: Timestamp) {
+pub(super) fn follow(memory: &mut State, policy: &Policy, current: u32, now: Timestamp) {
     memory.pending = None;
     memory.foreign_writes.clear();
     let before = memory.last_written.replace(current);
@@ -78,7 +86,7 @@ pub(super) fn follow(memory: &mut State, current: u32, now: Timestamp) {
             from,
             to,
         };
-        rates::remember(&mut memory.events, event, now);
+        rates::remember(&mut memory.events, event, policy, now);
     }
 }
 
@@ -91,6 +99,17 @@ pub(super) fn is_contested(memory: &State, now: Timestamp) -> bool {
     recent.count() >= CONTEST_WRITES
 }
 
+/// When the contest is over, if it stays quiet; for a scale-out also when its turn comes.
+fn lets_go(memory: &State, is_scale_in: bool) -> Option<Timestamp> {
+    let mut writes = memory.foreign_writes.clone();
+    writes.sort_unstable();
+    let first = writes.iter().rev().nth(CONTEST_WRITES - 1)?;
+    let over = after(*first, CONTEST_SECONDS);
+    let turn = memory.events.last().filter(|_| !is_scale_in);
+    let turn = turn.map(|event| after(event.at, CONTESTED_WRITE_SECONDS));
+    Some(turn.map_or(over, |turn| turn.min(over)))
+}
+
 /// In a contest nothing is scaled in, and out only so often.
 pub(super) fn limit(running: &mut Running, memory: &State, current: u32, now: Timestamp) {
     if !is_contested(memory, now) || running.count == current {
@@ -100,8 +119,10 @@ pub(super) fn limit(running: &mut Running, memory: &State, current: u32, now: Ti
         .events
         .last()
         .is_some_and(|event| is_within(event.at, CONTESTED_WRITE_SECONDS, now));
-    if running.count < current || wrote_lately {
-        running.limit(current, Reason::Contested, Limit::Contested);
+    let is_scale_in = running.count < current;
+    if is_scale_in || wrote_lately {
+        let until = lets_go(memory, is_scale_in);
+        running.limit_until(current, Reason::Contested, Limit::Contested, until);
     }
 }
 
@@ -110,7 +131,7 @@ mod tests {
     use super::super::tests::{at, policy, seen, visible};
     use super::super::{Decision, decide};
     use super::*;
-    use crate::policy::{Amount, Mode, Policy, RatePolicy, ScalingRules, SelectPolicy};
+    use crate::policy::{Amount, Mode, RatePolicy, ScalingRules, SelectPolicy};
 
     fn event(seconds: i64, from: u32, to: u32) -> ScaleEvent {
         let (at, since) = (at(seconds), None);
@@ -185,7 +206,7 @@ mod tests {
         let mut memory = State::new(at(0));
         memory.pending = Some(event(0, 2, 7));
         memory.foreign_writes = vec![at(0); 3];
-        follow(&mut memory, 4, at(60));
+        follow(&mut memory, &shadow(None), 4, at(60));
         assert_eq!((memory.pending, memory.last_written), (None, Some(4)));
         assert_eq!((memory.foreign_writes, memory.events), (vec![], vec![]));
     }

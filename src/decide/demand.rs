@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{QueueDepth, Reading, Reason};
 use crate::policy::{CloudWatchTrigger, CronTrigger, Policy, SqsTrigger, Trigger};
-use crate::state::State;
+use crate::state::{MAX_REPLICAS, State};
 
 /// What the readings ask for, before any rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +165,8 @@ pub(super) fn count_failures(policy: &Policy, readings: &[Reading], memory: &mut
             let failures = memory.failures.entry(trigger).or_default();
             *failures = failures
                 .saturating_add(1)
-                .min(fallback.failure_threshold.saturating_add(1));
+                .min(fallback.failure_threshold.saturating_add(1))
+                .min(MAX_REPLICAS);
         }
     }
 }

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::contest;
 use super::demand::{Demand, Leading, Range, messages, messages_for_scale_out};
 use super::{Limit, MIN_EMPTY_SECONDS, Observation, QueueDepth, Reason, Running, owner};
-use crate::policy::{CloudWatchTrigger, CronTrigger, Policy, SqsTrigger, Trigger};
+use super::{activity, contest};
+use crate::policy::{
+    CloudWatchTrigger, CronTrigger, Policy, ScalingRules, SelectPolicy, SqsTrigger, Trigger,
+};
 use crate::state::State;
 use crate::thousandths;
 
@@ -28,7 +30,14 @@ pub(super) fn explain(
         format!("{name} {current} → {to}: ")
     };
     sentence += &cause(policy, observation, demand, memory, running, now);
-    if to != current {
+    if to == current {
+        match running.until {
+            Some(until) => {
+                let _infallible = write!(sentence, "; holds until {until}");
+            }
+            None => sentence += &waits_for(policy, demand, running),
+        }
+    } else {
         let limits: Vec<String> = running
             .limited_by
             .iter()
@@ -40,8 +49,58 @@ pub(super) fn explain(
             limits.join(" and ")
         };
         let _infallible = write!(sentence, "; was limited by {limits}");
+        if let Some(until) = running.until {
+            let _infallible = write!(sentence, " until {until}");
+        }
     }
     sentence
+}
+
+/// What ends a hold that no time ends, where the cause does not say it already.
+fn waits_for(policy: &Policy, demand: &Demand, running: &Running) -> String {
+    let disabled = |rules: &ScalingRules| rules.select == Some(SelectPolicy::Disabled);
+    let end = match running.reason {
+        Reason::ReadingFailed if demand.failed == 1 => "until the reading succeeds",
+        Reason::ReadingFailed => "until the readings succeed",
+        Reason::Stopped | Reason::StoppedScaleIn => "until the key no longer names it",
+        Reason::Paused
+        | Reason::PausedReplicas
+        | Reason::PausedScaleIn
+        | Reason::PausedScaleOut => "until the annotation is removed",
+        Reason::OwnersUnknown => "until that is known",
+        Reason::RolloutPaused => "until the Rollout is resumed",
+        Reason::RolloutPauseStep => "until the step is passed",
+        Reason::ScaleOutLimit if disabled(&policy.scale_out) => {
+            "while scaleUp.selectPolicy is Disabled"
+        }
+        Reason::ScaleInLimit if disabled(&policy.scale_in) => {
+            "while scaleDown.selectPolicy is Disabled"
+        }
+        // Nothing holds, or the cause says what ends it.
+        Reason::QueueDepth
+        | Reason::MetricValue
+        | Reason::CronWindow
+        | Reason::Activated
+        | Reason::ScaledToZero
+        | Reason::ScaledToIdle
+        | Reason::AboveMax
+        | Reason::BelowMin
+        | Reason::Steady
+        | Reason::WithinTolerance
+        | Reason::ScaleInWindow
+        | Reason::ScaleOutWindow
+        | Reason::ScaleOutLimit
+        | Reason::ScaleInLimit
+        | Reason::Fallback
+        | Reason::Cooldown
+        | Reason::Inactive
+        | Reason::Contested
+        | Reason::OtherOwner
+        | Reason::RolloutAborted
+        | Reason::RolloutUpdating
+        | Reason::RolloutHandover => return String::new(),
+    };
+    format!("; holds {end}")
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each reason")]
@@ -351,13 +410,7 @@ fn inactive_for(memory: &State, now: Timestamp) -> String {
 
 /// What a workload still waits for: the cooldown, or readings that agree for long enough after one that failed.
 fn cooldown(policy: &Policy, memory: &State, now: Timestamp) -> String {
-    let (since, seconds) = match memory.last_active {
-        Some(end) => (end, policy.cooldown_seconds),
-        None => (
-            policy.created.unwrap_or(memory.first_seen),
-            policy.initial_cooldown_seconds,
-        ),
-    };
+    let (since, seconds) = activity::cooldown(policy, memory);
     let age = |since| now.duration_since(since).as_secs().max(0);
     let (waited, empty) = (age(since), age(memory.empty_since.unwrap_or(now)));
     if waited > i64::from(seconds) {

@@ -1,5 +1,7 @@
 //! What a decision is made from, besides the rules and the memory.
 
+use std::num::NonZeroU32;
+
 use crate::owners::Conflict;
 
 /// What was true when the pass looked.
@@ -13,6 +15,9 @@ pub struct Observation {
     pub stop: Stop,
     /// Who else owns the workload; empty when nothing was found or nobody looked.
     pub conflicts: Vec<Conflict>,
+    /// The most seconds between two polls of the workload while it is awake, where that is less than the `pollingInterval`:
+    /// the function's window, or `OUTRIGGER_SYNC`.
+    pub poll_seconds: Option<NonZeroU32>,
 }
 
 /// The emergency stop of one target.

@@ -4,6 +4,8 @@
 //! known. What was found is remembered: from then on every pass looks, until nobody is found any more. The
 //! count that the owner leaves is then held for a whole window.
 
+use jiff::Timestamp;
+
 use super::demand::Range;
 use super::{Limit, Reason, Running, activity};
 use crate::owners::{Conflict, STALE};
@@ -26,9 +28,13 @@ pub(super) fn remember(memory: &mut State, conflicts: &[Conflict], is_paused: bo
     }
 }
 
-/// The last count of an owner that may be gone is kept as one that is wanted now: for a whole window, and not to rest.
-pub(super) fn keep(memory: &mut State, range: Option<&mut Range>, current: u32) {
+/// The last count of an owner that may be gone is kept as one that is wanted now, for a whole window, and as active until now, for
+/// a whole cooldown.
+pub(super) fn keep(memory: &mut State, range: Option<&mut Range>, current: u32, now: Timestamp) {
     activity::forget(memory);
+    if !memory.other_owner {
+        memory.last_active = Some(now);
+    }
     if let Some(range) = range {
         range.scale_in = range.scale_in.max(current);
     }

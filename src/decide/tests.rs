@@ -78,6 +78,7 @@ pub(super) fn policy(min: u32, max: u32, idle: Option<u32>) -> Policy {
         mode: Mode::Live,
         namespace: "default".into(),
         bounds: ReplicaBounds::new(min, NonZeroU32::new(max).unwrap(), idle).unwrap(),
+        polling_seconds: NonZeroU32::new(30).unwrap(),
         cooldown_seconds: 300,
         initial_cooldown_seconds: 0,
         created: None,
@@ -112,6 +113,7 @@ pub(super) fn seen(replicas: u32, readings: &[Reading]) -> Observation {
         readings: readings.to_vec(),
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     }
 }
 
@@ -177,6 +179,7 @@ fn the_backlog_sets_the_count() {
         })],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     };
     let sentence = "worker 2 → 7: 63 messages (60 visible + 3 in flight) / 10 per replica; was limited by nothing";
     check(
@@ -218,7 +221,7 @@ fn the_maximum_limits_scale_out() {
 #[test]
 fn failed_readings_hold_and_known_ones_scale_out() {
     let mut policy = policy(2, 16, None);
-    let sentence = "worker stays at 9: no reading: 1 of 1 failed";
+    let sentence = "worker stays at 9: no reading: 1 of 1 failed; holds until the reading succeeds";
     check(
         &policy,
         &active(9),
@@ -239,7 +242,7 @@ fn failed_readings_hold_and_known_ones_scale_out() {
     );
     policy.triggers.push(trigger(10, 0));
     let sentence = "worker stays at 9: 1 of 2 readings failed, and the others ask for no more: \
-                    orders: 30 messages (30 visible + 0 in flight) / 10 per replica";
+                    orders: 30 messages (30 visible + 0 in flight) / 10 per replica; holds until the reading succeeds";
     let both = [failed(), visible(30)];
     check(
         &policy,

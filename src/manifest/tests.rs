@@ -120,7 +120,7 @@ fn a_keda_manifest_works_unchanged() {
         ),
         (2, 16, None)
     );
-    assert_eq!(target.polling_seconds.get(), 100);
+    assert_eq!(target.policy.polling_seconds.get(), 100);
     assert_eq!(target.state_key(), "rollout.worker");
     assert_eq!(target.manifest["spec"]["maxReplicaCount"], 16);
     let findings: Vec<String> = configuration

@@ -262,6 +262,7 @@ async fn pass_at<'t>(
             now: at(seconds),
             deadline,
             default_cluster: "prod",
+            poll_seconds: None,
             stops: &servers.stops,
         },
     )
@@ -722,6 +723,7 @@ async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
         now: at(0),
         deadline: None,
         default_cluster: "prod",
+        poll_seconds: None,
         stops: &servers.stops,
     };
     let world = World::to_look_at(&servers, &servers, &servers);

@@ -1180,6 +1180,7 @@ fn wants(policy: &crate::policy::Policy, visible: u64) -> u32 {
         readings: vec![Reading::Queue(depth)],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     };
     decide(policy, &observation, None, jiff::Timestamp::UNIX_EPOCH).to
 }

@@ -52,6 +52,7 @@ fn outcome(target: &Target, fault: Option<Fault>) -> Outcome<'_> {
         readings: vec![Reading::Queue(depth)],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     };
     let decision = decide(&target.policy, &observation, None, at(0));
     Outcome {

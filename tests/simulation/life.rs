@@ -289,6 +289,7 @@ impl Life {
             Action::Edit { workload, rules } => {
                 self.rules[*workload] = rules.clone();
                 self.configuration = Rc::new(configuration(&self.rules));
+                self.disturb(*workload, Disturbance::Edited);
             }
             Action::Steady => return self.come_to_rest(),
         }
@@ -389,6 +390,7 @@ impl Life {
                 now,
                 deadline: None,
                 default_cluster: "prod",
+                poll_seconds: None,
                 stops: &stops,
             };
             let targets: Vec<&Target> = configuration.targets.iter().collect();

@@ -29,6 +29,8 @@ pub(crate) enum Disturbance {
     Clock,
     /// The count was written and could not be remembered.
     Unremembered,
+    /// A ScaledObject was edited: what no policy looked back to before is forgotten.
+    Edited,
 }
 
 pub(crate) struct Watch {
@@ -123,7 +125,7 @@ impl Watch {
             watched.foreign += match disturbance {
                 Disturbance::Foreign | Disturbance::Unremembered => 1,
                 Disturbance::Overlap => 2,
-                Disturbance::Clock => 0,
+                Disturbance::Clock | Disturbance::Edited => 0,
             };
         }
     }
@@ -432,21 +434,18 @@ impl Workload {
         })
     }
 
-    /// Zero and idle: after the cooldown, on empty readings a minute apart, and let go by the window.
+    /// Zero and idle: after the cooldown, on empty readings a minute apart.
     fn rest_waited(&self, frame: &Frame, expected: &Expected<'_>) -> Option<String> {
         let now = frame.now;
-        let Expected {
-            target,
-            observation,
-            ..
-        } = expected;
-        let policy = &target.policy;
+        let policy = &expected.target.policy;
         let cooldown = i64::from(policy.cooldown_seconds);
-        // Strictly more than the cooldown ago, in seconds.
+        // Strictly more than the cooldown ago, in seconds. When the last active poll was is not remembered: one interval
+        // before the first inactive one at the earliest.
+        let interval = i64::from(policy.polling_seconds.get());
         let active = self
             .activity
             .iter()
-            .find(|seen| seen.what == Some(true) && seen.counts(cooldown + 1, now));
+            .find(|seen| seen.what == Some(true) && seen.counts(cooldown + 1 - interval, now));
         if let Some(seen) = active {
             return Some(format!("to rest, but active at {}", seen.at));
         }
@@ -465,8 +464,7 @@ impl Workload {
                 .iter()
                 .any(move |seen| seen.overlapped && seconds_since(seen.at, now) < seconds)
         };
-        let window = i64::from(policy.scale_in.window_seconds);
-        if frame.overlapped || recent(window.max(60) + LONGEST_PASS_SECONDS) {
+        if frame.overlapped || recent(60 + LONGEST_PASS_SECONDS) {
             return None;
         }
         let run = self.activity.iter().rev();
@@ -477,23 +475,7 @@ impl Workload {
         let Some(empty_for) = empty_since.map(|since| seconds_since(since, now)) else {
             return Some("to rest on a first empty reading".to_owned());
         };
-        if empty_for < 60 {
-            return Some(format!(
-                "to rest on readings that are empty for {empty_for} s"
-            ));
-        }
-        let held = self
-            .wanted
-            .iter()
-            .filter(|seen| seen.counts(window, now))
-            .map(|seen| seen.what)
-            .max();
-        let held = held
-            .unwrap_or(0)
-            .min(observation.workload.replicas)
-            .min(policy.bounds.max());
-        (held > policy.bounds.active_min() && empty_for <= window)
-            .then(|| format!("to rest while {held} was wanted within {window} s"))
+        (empty_for < 60).then(|| format!("to rest on readings that are empty for {empty_for} s"))
     }
 
     fn rate_is_kept(&self, expected: &Expected<'_>, now: Timestamp) -> Option<String> {

@@ -74,6 +74,7 @@ fn outcome(
         readings: vec![reading],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     };
     let decision = decide(&target.policy, &observation, state.as_ref(), at(0));
     let effect = if decision.is_scale() {

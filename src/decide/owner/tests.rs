@@ -138,7 +138,7 @@ fn while_owners_are_unknown_only_scale_in_waits() {
     let _decision = check(&bounds, &active(2), &out, 9, Reason::QueueDepth, sentence);
 
     let sentence = "worker stays at 9: 40 messages (40 visible + 0 in flight) / 10 per replica, but whether another autoscaler owns it \
-                    could not be found out (Forbidden), so no scale-in";
+                    could not be found out (Forbidden), so no scale-in; holds until that is known";
     let scale_in = found(9, 40, &[unknown()]);
     let decision = check(
         &bounds,
@@ -342,24 +342,24 @@ fn after_an_owner_the_way_to_zero_begins_anew() {
             state = decision.state;
         }
     };
-    // Two empty readings a minute apart, from the first pass that knows that nobody owns it.
+    // A whole cooldown from the first pass that finds no owner any more.
     let gone = (1300, [].as_slice(), 1);
     let unknown = [(1000, [plain()]), (1060, [unknown()]), (1240, [unknown()])];
     let mut passes: Vec<_> = unknown
         .iter()
         .map(|(seconds, conflicts)| (*seconds, conflicts.as_slice(), 1))
         .collect();
-    passes.extend([gone, (1360, &[], 1), (1420, &[], 0)]);
+    passes.extend([gone, (1360, &[], 1), (1600, &[], 1), (1601, &[], 0)]);
     check(1, &passes);
-    // And a window, before the first of several goes.
+    // And of several replicas none goes before.
     check(
         3,
         &[
             (1000, &[plain()], 3),
             (1060, &[], 3),
             (1120, &[], 3),
-            (1419, &[], 3),
-            (1421, &[], 0),
+            (1359, &[], 3),
+            (1361, &[], 0),
         ],
     );
 }

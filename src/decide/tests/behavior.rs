@@ -41,7 +41,7 @@ fn scale_in_waits_for_the_window() {
         ],
         ..active(3)
     };
-    let sentence = "worker stays at 10: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 10 by the last 300 s";
+    let sentence = "worker stays at 10: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 10 by the last 300 s; holds until 2027-01-15T08:16:41Z";
     let limits = [Limit::ScaleInWindow];
     check(
         &policy(2, 16, None),
@@ -79,7 +79,7 @@ fn the_window_may_allow_a_part() {
         ],
         ..active(3)
     };
-    let sentence = "worker 10 → 7: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 7 by the last 300 s; was limited by the 300 s scale-in window";
+    let sentence = "worker 10 → 7: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, held at 7 by the last 300 s; was limited by the 300 s scale-in window until 2027-01-15T08:20:00Z";
     check(
         &policy(2, 16, None),
         &state,
@@ -106,7 +106,7 @@ fn policies_limit_both_directions_from_recorded_events() {
         ..ScalingRules::SCALE_IN
     };
     let sentence = "worker 10 → 14: 900 messages (900 visible + 0 in flight) / 10 per replica asks for 90, but the scaleUp policies \
-                    allow 14 now; was limited by the scaleUp policies";
+                    allow 14 now; was limited by the scaleUp policies until 2027-01-15T08:17:40Z";
     check(
         &policy,
         &active(10),
@@ -117,7 +117,7 @@ fn policies_limit_both_directions_from_recorded_events() {
         sentence,
     );
     let sentence = "worker stays at 14: 900 messages (900 visible + 0 in flight) / 10 per replica asks for 90, but the scaleUp policies \
-                    allow 14 now";
+                    allow 14 now; holds until 2027-01-15T08:16:41Z";
     let state = State {
         events: vec![ScaleEvent {
             at: at(941),
@@ -150,7 +150,7 @@ fn policies_limit_both_directions_from_recorded_events() {
         18
     );
     let sentence = "worker 10 → 9: 30 messages (30 visible + 0 in flight) / 10 per replica asks for 3, but the scaleDown policies allow 9 now; \
-                    was limited by the scaleDown policies";
+                    was limited by the scaleDown policies until 2027-01-15T08:17:40Z";
     check(
         &policy,
         &active(3),
@@ -226,7 +226,7 @@ fn scale_out_waits_for_its_window() {
         ..active(9)
     };
     let sentence = "worker stays at 2: 90 messages (90 visible + 0 in flight) / 10 per replica asks for 9, but no more than 2 were wanted \
-                    throughout the last 120 s";
+                    throughout the last 120 s; holds until 2027-01-15T08:16:41Z";
     check(
         &policy,
         &state(881),

@@ -70,7 +70,10 @@ fn rests_after(policy: &Policy, poll: usize, active_polls: i64) -> i64 {
     let (mut count, mut state) = (5, None);
     for second in (-active_polls * poll_seconds..20_000).step_by(poll) {
         let messages = if second <= 0 { 50 } else { 0 };
-        let observation = seen(count, &[visible(messages)]);
+        let observation = Observation {
+            poll_seconds: NonZeroU32::new(u32::try_from(poll).unwrap()),
+            ..seen(count, &[visible(messages)])
+        };
         let decision = decide(policy, &observation, state.as_ref(), at(second));
         count = decision.to;
         state = Some(decision.state);
@@ -91,7 +94,8 @@ fn to_rest_the_cooldown_decides_and_not_the_scale_in_window() {
 
 #[test]
 fn the_cooldown_counts_from_the_last_active_poll() {
-    let policy = policy(0, 16, None);
+    let mut policy = policy(0, 16, None);
+    policy.polling_seconds = NonZeroU32::new(300).unwrap();
     for (poll, rests) in [(300, 600), (60, 360), (30, 330), (10, 310), (100, 400)] {
         assert_eq!(
             rests_after(&policy, poll, 50),
@@ -100,9 +104,8 @@ fn the_cooldown_counts_from_the_last_active_poll() {
         );
     }
     // Never before what is known: the workload became active at the only active poll.
-    let mut short = policy.clone();
-    short.cooldown_seconds = 100;
-    assert_eq!(rests_after(&short, 60, 0), 120);
+    policy.cooldown_seconds = 100;
+    assert_eq!(rests_after(&policy, 60, 0), 120);
 }
 
 #[test]

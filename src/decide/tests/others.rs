@@ -8,7 +8,8 @@ fn pauses_come_first() {
         pause,
         ..policy(2, 16, None)
     };
-    let sentence = "worker stays at 0: the annotation paused is set";
+    let sentence =
+        "worker stays at 0: the annotation paused is set; holds until the annotation is removed";
     let all = paused(Pause {
         all: true,
         ..Pause::default()
@@ -38,7 +39,7 @@ fn pauses_come_first() {
         &[],
         sentence,
     );
-    let sentence = "worker stays at 0: 900 messages (900 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-out is set";
+    let sentence = "worker stays at 0: 900 messages (900 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-out is set; holds until the annotation is removed";
     let out = paused(Pause {
         scale_out: true,
         ..Pause::default()
@@ -53,7 +54,7 @@ fn pauses_come_first() {
         &limits,
         sentence,
     );
-    let sentence = "worker stays at 20: 0 messages (0 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-in is set";
+    let sentence = "worker stays at 20: 0 messages (0 visible + 0 in flight) / 10 per replica, and the annotation paused-scale-in is set; holds until the annotation is removed";
     let scale_in = paused(Pause {
         scale_in: true,
         ..Pause::default()
@@ -238,6 +239,7 @@ fn the_rollout_gate_comes_last() {
             readings: vec![visible(messages)],
             stop: Stop::default(),
             conflicts: Vec::new(),
+            poll_seconds: None,
         };
         let decision = decide(
             &policy(0, 16, None),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::MAX_STATE_BYTES;
 
 fn any_rules() -> impl Strategy<Value = ScalingRules> {
     let amount = prop_oneof![
@@ -196,6 +197,7 @@ fn live(
                 .collect(),
             stop: Stop::default(),
             conflicts: Vec::new(),
+            poll_seconds: None,
         };
         let decision = decide(policy, &observation, state.as_ref(), at(seconds));
         inspect(&observation, state.as_ref(), at(seconds), &decision);
@@ -251,7 +253,8 @@ proptest! {
             // Same inputs, same bytes; and what is remembered survives its JSON and stays small.
             assert_eq!(&decide(&policy, observation, state, now), decision);
             let json = decision.state.to_json().to_string();
-            assert!(json.len() <= 2048, "{}", json.len());
+            assert_eq!(json.len(), decision.state.text_len(), "{json}");
+            assert!(json.len() <= MAX_STATE_BYTES, "{json}");
             assert_eq!(State::parse(&json).unwrap(), decision.state);
         });
     }

@@ -124,7 +124,9 @@ fn an_open_window_is_activity_and_a_closed_one_asks_for_nothing() {
         &format!("worker stays at 5: {open}"),
     );
     // It closes; the window of counts and the cooldown run from there.
-    let sentence = format!("worker stays at 5: {closed} asks for 1, held at 5 by the last 300 s");
+    let sentence = format!(
+        "worker stays at 5: {closed} asks for 1, held at 5 by the last 300 s; holds until 2026-11-23T17:05:00Z"
+    );
     let closing = check_at(
         &policy,
         &day,
@@ -134,7 +136,7 @@ fn an_open_window_is_activity_and_a_closed_one_asks_for_nothing() {
         &sentence,
     );
     let sentence = format!(
-        "worker 5 → 0: inactive for 301 s with {closed}, so to zero; was limited by nothing"
+        "worker 5 → 0: inactive for 331 s with {closed}, so to zero; was limited by nothing"
     );
     check_at(
         &policy,
@@ -171,7 +173,7 @@ fn a_known_window_scales_out_while_a_reading_fails_and_never_in() {
         sentence,
     );
     let sentence = "worker stays at 9: 2 of 3 readings failed, and the others ask for no more: \
-                    cron `0 8 * * 1-5` to `0 18 * * 1-5` (Europe/Berlin) out of its window";
+                    cron `0 8 * * 1-5` to `0 18 * * 1-5` (Europe/Berlin) out of its window; holds until the readings succeed";
     check_at(
         &policy,
         &active(2),

@@ -56,6 +56,7 @@ impl<'a> Expected<'a> {
             readings,
             stop: stop(frame, keys, &target.workload.key()),
             conflicts: Vec::new(),
+            poll_seconds: None,
         };
         let mut decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
         let asks = match target.policy.mode {
