@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -20,12 +21,12 @@ use crate::clock::{Clock, wall_now};
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
-use crate::pass::{self, Hands, Outcome, Plan, World};
+use crate::pass::{self, Due, Hands, Outcome, Plan, World};
 use crate::report::{self, Invocation, LastReasons, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
 use crate::tell::{Occasion, Teller, Told, Untold, Voice};
-use crate::ticks::{Tick, Ticks, Window};
+use crate::ticks::{Found, Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
 
 /// Kept of an invocation's time for the report and the answer.
@@ -167,6 +168,7 @@ impl Function {
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
+        let turn = Ticks::turn(self.settings.window_seconds, wake.time.unwrap_or(now));
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -175,11 +177,32 @@ impl Function {
         }) = ticks.next_after(self.seconds_since(begun))
         {
             waited += self.wait_until(begun, offset).await;
-            let due: Vec<&Target> = places
+            let due: Vec<Due<'_>> = places
                 .iter()
-                .filter_map(|place| targets.get(*place).copied())
+                .filter_map(|poll| {
+                    let target = targets.get(poll.target)?;
+                    let unless_at_rest = poll.unless_at_rest;
+                    Some(Due {
+                        target,
+                        unless_at_rest,
+                    })
+                })
                 .collect();
-            let mut outcomes = self.pass(&due, deadline, wake.dry_run).await;
+            let now = self.clock.now();
+            let outcomes = self.pass(&due, now, turn, deadline, wake.dry_run).await;
+            let polled = places.into_iter().zip(outcomes).filter(|(poll, outcome)| {
+                let found = if wake.dry_run {
+                    // It has changed nothing that could be followed up.
+                    Found::QUIET
+                } else {
+                    outcome.found(now)
+                };
+                ticks.found(poll.target, offset, found);
+                found != Found::Resting
+            });
+            let (places, mut outcomes): (Vec<usize>, Vec<Outcome<'_>>) =
+                polled.map(|(poll, outcome)| (poll.target, outcome)).unzip();
+            self.log_decisions(&outcomes, now);
             if let Some(voice) = &voice {
                 self.tell(&teller, voice, &mut outcomes, deadline).await;
                 self.tell_refused(&teller, voice, &configuration, deadline)
@@ -216,14 +239,15 @@ impl Function {
 
     /// When these targets are polled in this invocation.
     fn ticks(&self, wake: &Wake, targets: &[&Target], time_left: Option<Duration>) -> Ticks {
-        if !wake.covers_window() {
-            return Ticks::once(targets.len());
-        }
         let window = Window {
             seconds: self.settings.window_seconds,
+            sync_seconds: self.settings.poll_seconds(),
             event_time: wake.time,
             time_left: time_left.map(|left| self.clock.stretch(left)),
         };
+        if !wake.covers_window() {
+            return Ticks::once(window, targets.len());
+        }
         let intervals: Vec<_> = targets
             .iter()
             .map(|target| target.policy.polling_seconds)
@@ -243,10 +267,11 @@ impl Function {
         waiting.elapsed()
     }
 
-    /// One pass, its decisions logged at once: an invocation that is cut off later has told them.
     async fn pass<'t>(
         &self,
-        targets: &[&'t Target],
+        targets: &[Due<'t>],
+        now: Timestamp,
+        turn: i64,
         deadline: Option<Instant>,
         dry_run: bool,
     ) -> Vec<Outcome<'t>> {
@@ -262,20 +287,25 @@ impl Function {
             hands: (!dry_run).then_some(hands),
         };
         let plan = Plan {
-            now: self.clock.now(),
+            now,
             deadline,
             default_cluster: self.settings.default_cluster(),
+            poll_seconds: Some(self.settings.poll_seconds()),
+            turn,
             stops: &self.stops,
         };
-        let outcomes = pass::run(world, targets, plan).await;
+        pass::run(world, targets.iter().copied(), plan).await
+    }
+
+    /// At once: an invocation that is cut off later has told its decisions.
+    fn log_decisions(&self, outcomes: &[Outcome<'_>], now: Timestamp) {
         log::lines(&report::decision_lines(
-            &outcomes,
-            plan.now,
+            outcomes,
+            now,
             &mut self.last_reasons.borrow_mut(),
             self.settings.log,
             self.settings.metrics,
         ));
-        outcomes
     }
 
     /// Tells the clusters what came of a pass.

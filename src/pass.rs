@@ -20,16 +20,17 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::calls::in_turn;
-use crate::decide::{Decision, Observation, Reading, decide};
+use crate::decide::{Decision, Limit, Observation, Reading, decide, is_at_rest};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 use crate::ports::{
     Fault, FaultKind, LiveMemories, Memories, Namespace, Nobody, Place, Scaler, Seen,
     ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
 use crate::stop::LastStops;
+use crate::ticks::Found;
 use act::{Act, Live, Remembered, Shadow, Task};
 use readings::Readings;
 
@@ -90,8 +91,28 @@ pub struct Plan<'p> {
     pub default_cluster: &'p str,
     /// The most seconds between two polls of a target that is awake, whatever its `pollingInterval`; `None` where that alone counts.
     pub poll_seconds: Option<NonZeroU32>,
+    /// The number of the invocation, one more at each.
+    pub turn: i64,
     /// What people have stopped.
     pub stops: &'p LastStops,
+}
+
+/// A target to poll.
+#[derive(Debug, Clone, Copy)]
+pub struct Due<'t> {
+    /// The target.
+    pub target: &'t Target,
+    /// Whether its state is asked first, and nothing more is read where that says that the target rests.
+    pub unless_at_rest: bool,
+}
+
+impl<'t> From<&&'t Target> for Due<'t> {
+    fn from(target: &&'t Target) -> Self {
+        Self {
+            target,
+            unless_at_rest: false,
+        }
+    }
 }
 
 /// What came of one target.
@@ -141,6 +162,8 @@ impl Decided {
 pub enum Effect {
     /// The count was written.
     Scaled,
+    /// It rests, by what is remembered of it, and was not due: nothing else was read.
+    AtRest,
     /// There was no count to write.
     Held,
     /// There was, but this is a dry run.
@@ -162,6 +185,38 @@ impl Outcome<'_> {
         !self.faults.is_empty() || matches!(self.effect, Effect::NotReached | Effect::NotDone)
     }
 
+    /// What it says about when to look again.
+    #[must_use]
+    pub fn found(&self, now: Timestamp) -> Found {
+        if self.effect == Effect::AtRest {
+            return Found::Resting;
+        }
+        let Some(Decided { decision, .. }) = &self.decided else {
+            return Found::QUIET;
+        };
+        let Policy { bounds, pause, .. } = &self.target.policy;
+        let is_scaled = self.effect == Effect::Scaled;
+        let count = if is_scaled {
+            decision.to
+        } else {
+            decision.from
+        };
+        let is_paused = pause.all || pause.replicas.is_some();
+        let holds_back_scale_out = matches!(
+            decision.limited_by.last(),
+            Some(Limit::ScaleOutPolicies | Limit::ScaleOutWindow)
+        );
+        let lets_go = decision.until.filter(|_| {
+            holds_back_scale_out && matches!(self.effect, Effect::Scaled | Effect::Held)
+        });
+        let seconds = |until: Timestamp| until.duration_since(now).as_secs();
+        Found::Polled {
+            is_awake: bounds.rest() != Some(count) && !is_paused,
+            was_raised: is_scaled && decision.to > decision.from && decision.to < bounds.max(),
+            lets_go_in: lets_go.map(|until| u32::try_from(seconds(until)).unwrap_or_default()),
+        }
+    }
+
     /// Whether the decision lowers the count.
     #[must_use]
     pub fn is_scale_in(&self) -> bool {
@@ -174,7 +229,7 @@ impl Outcome<'_> {
 /// Runs one pass. Every target gets an outcome, in the order of `targets`; nothing stops another target.
 pub async fn run<'t, Q, W, M, C, L, S>(
     world: World<'_, Q, W, M, Hands<'_, C, L, S>>,
-    targets: &[&'t Target],
+    targets: impl IntoIterator<Item = impl Into<Due<'t>>>,
     plan: Plan<'_>,
 ) -> Vec<Outcome<'t>>
 where
@@ -185,7 +240,8 @@ where
     L: LiveMemories,
     S: ShadowMemories,
 {
-    let clusters = targets.iter().map(|target| plan.cluster(target).to_owned());
+    let targets: Vec<Due<'t>> = targets.into_iter().map(Into::into).collect();
+    let clusters = { targets.iter() }.map(|due| plan.cluster(due.target).to_owned());
     let calls = Calls {
         deadline: plan.deadline,
         sqs: Semaphore::new(MAX_CALLS),
@@ -195,12 +251,13 @@ where
             .collect(),
     };
     let pass = Pass { world, plan, calls };
-    let shared = pass.shared_reads(targets);
-    let mut running: FuturesUnordered<_> = targets
-        .iter()
-        .enumerate()
-        .map(|(index, target)| {
-            pass.target(target, &shared)
+    let shared = pass.shared_reads(&targets);
+    // Calls come in the order in which their targets begin.
+    let (last, first) = targets.split_at(plan.first(targets.len()));
+    let in_turn = { first.iter().zip(last.len()..) }.chain(last.iter().zip(0..));
+    let mut running: FuturesUnordered<_> = in_turn
+        .map(|(due, index)| {
+            pass.target(*due, &shared)
                 .map(move |outcome| (index, outcome))
         })
         .collect();
@@ -252,6 +309,13 @@ impl Plan<'_> {
     fn cluster<'c>(&'c self, target: &'c Target) -> &'c str {
         target.cluster.as_deref().unwrap_or(self.default_cluster)
     }
+
+    /// Which of so many targets begins. Where time runs out, others come last each time: one that an invocation does not reach
+    /// is among the first third in one of the next two.
+    fn first(&self, targets: usize) -> usize {
+        let third = usize::try_from(self.turn.rem_euclid(3)).unwrap_or_default();
+        targets * third / 3
+    }
 }
 
 impl Calls {
@@ -301,13 +365,13 @@ where
         }
     }
 
-    fn shared_reads<'s>(&'s self, targets: &[&Target]) -> SharedReads<'s, Q> {
+    fn shared_reads<'s>(&'s self, targets: &[Due<'_>]) -> SharedReads<'s, Q> {
         let mut reads = SharedReads {
             readings: Readings::new(self.world.sources, &self.calls, self.plan.now),
             memories: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
-        for target in targets {
+        for Due { target, .. } in targets {
             reads.readings.add(target);
             let namespace = self.place(target).namespace;
             reads
@@ -356,7 +420,8 @@ where
         })
     }
 
-    async fn target<'t>(&self, target: &'t Target, shared: &SharedReads<'_, Q>) -> Outcome<'t> {
+    async fn target<'t>(&self, due: Due<'t>, shared: &SharedReads<'_, Q>) -> Outcome<'t> {
+        let target = due.target;
         let place = self.place(target);
         let mut outcome = Outcome {
             target,
@@ -368,6 +433,10 @@ where
         let Some(memory) = shared.memories.get(&place.namespace) else {
             return outcome;
         };
+        if due.unless_at_rest && rests(target, memory).await {
+            outcome.effect = Effect::AtRest;
+            return outcome;
+        }
         let what = format!(
             "reading {} `{}/{}`",
             place.workload.kind.kind(),
@@ -533,6 +602,13 @@ where
             }
         }
     }
+}
+
+/// Whether a target rests, by what is remembered of it. What cannot be read says nothing.
+async fn rests(target: &Target, memory: &SharedMemory<'_>) -> bool {
+    let keys = memory.keys.clone().await.ok();
+    let state = keys.and_then(|keys| State::parse(keys.get(&target.state_key())?).ok());
+    state.is_some_and(|state| is_at_rest(&target.policy, &state))
 }
 
 fn not_reached(mut outcome: Outcome<'_>) -> Outcome<'_> {

@@ -283,7 +283,7 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
         "scope": scope(&invocation.wake.scope),
         "dryRun": invocation.wake.dry_run,
         "passes": pace.passes,
-        "skippedPasses": pace.skipped(),
+        "skippedPasses": pace.skipped,
         "notDue": pace.not_due,
         "reasons": reasons,
         "failed": shortened(failed),
@@ -488,8 +488,7 @@ fn note(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String> {
         _ if invocation.pace.cut => Some(format!(
             "{} of {} passes left out, since the function's deadline comes before the end of its window; \
              give it a timeout of OUTRIGGER_WINDOW and 15 s more",
-            invocation.pace.skipped(),
-            invocation.pace.planned
+            invocation.pace.skipped, invocation.pace.planned
         )),
         Scope::Queues(_) | Scope::All | Scope::Targets(_) => None,
     }
@@ -498,6 +497,7 @@ fn note(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String> {
 fn effect_name(effect: Effect) -> &'static str {
     match effect {
         Effect::Scaled => "scaled",
+        Effect::AtRest => "atRest",
         Effect::Held => "held",
         Effect::DryRun => "dryRun",
         Effect::Shadow => "shadow",

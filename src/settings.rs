@@ -11,7 +11,7 @@ use crate::manifest::{is_account, is_region, is_role_arn};
 use crate::policy::Mode;
 
 /// Every variable with its default and meaning. The README's table is this one.
-pub const VARIABLES: [(&str, &str, &str); 10] = [
+pub const VARIABLES: [(&str, &str, &str); 11] = [
     (
         "OUTRIGGER_CLUSTERS",
         "",
@@ -36,6 +36,11 @@ pub const VARIABLES: [(&str, &str, &str); 10] = [
         "OUTRIGGER_WINDOW",
         "60",
         "seconds that a scheduled invocation covers, equal to the schedule's rate: whole minutes, 60 to 600; the function's timeout is 15 s more",
+    ),
+    (
+        "OUTRIGGER_SYNC",
+        "",
+        "seconds between two polls of a target above zero and idle, 15 to 60, where its `pollingInterval` is longer; unless set, OUTRIGGER_WINDOW. Polls cost money",
     ),
     (
         "OUTRIGGER_MODE",
@@ -77,6 +82,8 @@ pub struct Settings {
     pub namespace: String,
     /// Seconds that a scheduled invocation covers.
     pub window_seconds: NonZeroU32,
+    /// Seconds between two polls of a target that is awake, at most; `None` for the window.
+    pub sync_seconds: Option<NonZeroU32>,
     /// Whether decisions are carried out, for ScaledObjects that do not say.
     pub mode: Mode,
     /// Which decisions are logged.
@@ -183,6 +190,7 @@ impl Settings {
             );
         }
         let window_seconds = reader.window();
+        let sync_seconds = reader.sync();
         let mode = reader.choice("OUTRIGGER_MODE", &Mode::NAMES);
         let log = reader.choice(
             "OUTRIGGER_LOG",
@@ -204,6 +212,7 @@ impl Settings {
                     clusters,
                     namespace,
                     window_seconds,
+                    sync_seconds,
                     mode,
                     log,
                     metrics,
@@ -211,6 +220,13 @@ impl Settings {
             }
             _ => Err(errors),
         }
+    }
+
+    /// Seconds between two polls of a target that is awake, at most.
+    #[must_use]
+    pub fn poll_seconds(&self) -> NonZeroU32 {
+        let window = self.window_seconds;
+        self.sync_seconds.map_or(window, |sync| sync.min(window))
     }
 
     /// The name of the cluster of objects that name none.
@@ -349,6 +365,23 @@ impl<'a> Reader<'a> {
                     "found {}, allowed: whole minutes in seconds, 60, 120, … 600",
                     quoted(found)
                 ),
+            );
+        }
+        seconds.and_then(NonZeroU32::new)
+    }
+
+    /// Not more often than the HPA, and no more seldom than the shortest window.
+    fn sync(&mut self) -> Option<NonZeroU32> {
+        let found = self.get("OUTRIGGER_SYNC");
+        if found.is_empty() {
+            return None;
+        }
+        let seconds = found.parse::<u32>().ok();
+        let seconds = seconds.filter(|seconds| (15..=60).contains(seconds));
+        if seconds.is_none() {
+            self.error(
+                "OUTRIGGER_SYNC",
+                format!("found {}, allowed: seconds from 15 to 60", quoted(found)),
             );
         }
         seconds.and_then(NonZeroU32::new)

@@ -167,6 +167,16 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
+/// How often the function polls. The window is that of the shipped schedule unless a setting says otherwise.
+fn polls(policy: &Policy) -> String {
+    let seconds = policy.polling_seconds.get();
+    match policy.bounds.rest() {
+        _ if seconds <= 60 => format!("polled every {seconds} s"),
+        Some(rest) => format!("polled once a window (60 s), at {rest} every {seconds} s"),
+        None => "polled once a window (60 s)".to_owned(),
+    }
+}
+
 fn describe(target: &Target) -> String {
     let Target {
         id,
@@ -174,7 +184,7 @@ fn describe(target: &Target) -> String {
         policy,
         ..
     } = target;
-    let polling_seconds = policy.polling_seconds;
+    let polls = polls(policy);
     let (min, max) = (policy.bounds.min(), policy.bounds.max());
     let triggers: Vec<String> = policy
         .triggers
@@ -199,7 +209,7 @@ fn describe(target: &Target) -> String {
     };
     let pause = pause(policy);
     format!(
-        "ok: {id}: {} {} {min}..{max} by {}, polled every {polling_seconds} s{mode}{pause}",
+        "ok: {id}: {} {} {min}..{max} by {}, {polls}{mode}{pause}",
         workload.kind.kind(),
         workload.name,
         triggers.join(", ")

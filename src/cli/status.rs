@@ -247,6 +247,8 @@ impl Status {
             // Each call has a timeout of its own.
             deadline: None,
             default_cluster: self.settings.default_cluster(),
+            poll_seconds: Some(self.settings.poll_seconds()),
+            turn: 0,
             stops: &self.stops,
         };
         let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);

@@ -19,7 +19,7 @@ const DEFAULT_POLLING_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 const DEFAULT_COOLDOWN_SECONDS: u32 = 300;
 /// `maxReplicaCount` unless set: KEDA's default.
 const DEFAULT_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-/// Under KEDA the HPA reads every 15 s whatever `pollingInterval` says; here it paces everything.
+/// The shortest window. A longer `pollingInterval` counts at zero and idle only, as under KEDA every one does.
 const SLOW_POLLING_SECONDS: u32 = 60;
 
 /// The annotation keys that mean something here, ours and KEDA's.
@@ -271,7 +271,7 @@ fn read_spec(
     let workload = workload.and_then(|node| read_workload(node, problems));
     let bounds = read_bounds(&mut fields, problems);
     let polling_seconds = match fields.take("pollingInterval") {
-        Some(node) => read_polling(node, problems),
+        Some(node) => read_polling(node, bounds, problems),
         None => Some(DEFAULT_POLLING_SECONDS),
     };
     let cooldown = fields
@@ -306,13 +306,18 @@ fn read_spec(
     })
 }
 
-fn read_polling(node: &Node, problems: &mut Problems) -> Option<NonZeroU32> {
+fn read_polling(
+    node: &Node,
+    bounds: Option<ReplicaBounds>,
+    problems: &mut Problems,
+) -> Option<NonZeroU32> {
     let path = "spec.pollingInterval";
     let seconds = fields::integer(node, path, 1..=i64::from(i32::MAX), problems)?;
-    if seconds > i64::from(SLOW_POLLING_SECONDS) {
+    let never_rests = bounds.is_some_and(|bounds| bounds.rest().is_none());
+    if never_rests && seconds > i64::from(SLOW_POLLING_SECONDS) {
         let message = format!(
-            "{seconds} s also paces scaling between 1 and N, which under KEDA the HPA did every 15 s whatever this says; \
-             at most {SLOW_POLLING_SECONDS} follows a burst sooner"
+            "{seconds} s counts at zero and idle only, where this workload never is; as under KEDA, where the HPA reads every 15 s, \
+             it is polled more often: once in each OUTRIGGER_WINDOW, or every OUTRIGGER_SYNC seconds"
         );
         problems.warning(node.position, path, message);
     }

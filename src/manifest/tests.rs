@@ -131,8 +131,9 @@ fn a_keda_manifest_works_unchanged() {
     assert_eq!(
         findings,
         [
-            "outrigger.yaml: document 1, line 8, column 20 (default/worker): warning: spec.pollingInterval: 100 s also paces scaling \
-             between 1 and N, which under KEDA the HPA did every 15 s whatever this says; at most 60 follows a burst sooner",
+            "outrigger.yaml: document 1, line 8, column 20 (default/worker): warning: spec.pollingInterval: 100 s counts at \
+             zero and idle only, where this workload never is; as under KEDA, where the HPA reads every 15 s, it is polled more often: once \
+             in each OUTRIGGER_WINDOW, or every OUTRIGGER_SYNC seconds",
             "outrigger.yaml: document 1, line 12, column 24 (default/worker): warning: spec.triggers[0].authenticationRef: the \
              authentication `keda-aws-credentials` is not in this stream; `identityOwner: operator` uses the function's own role without it",
         ]

@@ -1,6 +1,7 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
 mod owners;
+mod rhythm;
 
 use std::cell::{Cell, RefCell};
 
@@ -263,6 +264,7 @@ async fn pass_at<'t>(
             deadline,
             default_cluster: "prod",
             poll_seconds: None,
+            turn: 0,
             stops: &servers.stops,
         },
     )
@@ -724,6 +726,7 @@ async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
         deadline: None,
         default_cluster: "prod",
         poll_seconds: None,
+        turn: 0,
         stops: &servers.stops,
     };
     let world = World::to_look_at(&servers, &servers, &servers);

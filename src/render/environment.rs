@@ -24,6 +24,7 @@ impl Environment {
             clusters,
             namespace,
             window_seconds,
+            sync_seconds,
             mode,
             log,
             metrics,
@@ -57,6 +58,7 @@ impl Environment {
             ("OUTRIGGER_LOG", log.to_owned()),
             ("OUTRIGGER_METRICS", metrics.to_owned()),
         ];
+        set.extend(sync_seconds.map(|seconds| ("OUTRIGGER_SYNC", seconds.to_string())));
         if let Some(address) = clusters.first().and_then(|first| first.address.as_ref()) {
             set.extend([
                 ("OUTRIGGER_CLUSTER_ENDPOINT", address.endpoint.clone()),

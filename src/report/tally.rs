@@ -44,7 +44,8 @@ impl<'t> Tally<'t> {
                 Effect::Scaled if outcome.is_scale_in() => self.scaled_in += 1,
                 Effect::Scaled => self.scaled_out += 1,
                 Effect::LostRace => self.lost_races += 1,
-                Effect::Held
+                Effect::AtRest
+                | Effect::Held
                 | Effect::DryRun
                 | Effect::Shadow
                 | Effect::NotReached

@@ -25,7 +25,7 @@ type Said = (&'static str, String, String);
 pub(super) fn of(live: Live<'_, '_>, listed: &Json) -> Option<Json> {
     let outcome = live.0;
     match outcome.effect {
-        Effect::NotReached | Effect::LostRace => return None,
+        Effect::AtRest | Effect::NotReached | Effect::LostRace => return None,
         Effect::Scaled | Effect::Held | Effect::DryRun | Effect::Shadow | Effect::NotDone => {}
     }
     let target = outcome.target;

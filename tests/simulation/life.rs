@@ -391,6 +391,7 @@ impl Life {
                 deadline: None,
                 default_cluster: "prod",
                 poll_seconds: None,
+                turn: 0,
                 stops: &stops,
             };
             let targets: Vec<&Target> = configuration.targets.iter().collect();
