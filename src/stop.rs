@@ -2,7 +2,7 @@
 //!
 //! `kubectl patch cm outrigger --type merge -p '{"data":{"pause":"*"}}'` stops scaling at the next pass, without a deployment.
 //!
-//! A text is cut into words by [`words`], and [`forms`] lists every word that stops a target. Both the stop itself and the
+//! A text is cut into words by `words`, and `forms` lists every word that stops a target. Both the stop itself and the
 //! warnings of [`mistakes()`] ask these two and nothing else, so that they cannot disagree.
 
 mod mistakes;

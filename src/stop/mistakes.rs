@@ -69,13 +69,12 @@ pub fn mistakes(
         keys,
         known: &known,
     };
-    let strange = || {
-        let strange = keys
-            .iter()
-            .filter(|(key, value)| !place.is_ours(key, value));
-        strange.map(|(key, value)| (meant(key), key.as_str(), value.as_str()))
-    };
-    let misspelt = strange().filter_map(|(switch, key, value)| {
+    let strange: Vec<_> = keys
+        .iter()
+        .filter(|(key, value)| !place.is_ours(key, value))
+        .map(|(key, value)| (meant(key), key.as_str(), value.as_str()))
+        .collect();
+    let misspelt = strange.iter().filter_map(|&(switch, key, value)| {
         let switch = switch?;
         Some(Mistake::Switch { switch, key, value })
     });
@@ -84,9 +83,10 @@ pub fn mistakes(
         text.into_iter()
             .flat_map(move |text| place.idle(switch, text))
     });
-    let others = strange()
+    let others = strange
+        .iter()
         .filter(|(switch, ..)| switch.is_none())
-        .map(|(_, key, _)| Mistake::Key { key });
+        .map(|&(_, key, _)| Mistake::Key { key });
     let mut mistakes = misspelt.chain(idle).chain(others);
     let told = mistakes.by_ref().take(MAX_MISTAKES);
     let mut told: Vec<String> = told.map(|mistake| place.tell(&mistake)).collect();
