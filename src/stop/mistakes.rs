@@ -10,7 +10,7 @@ use crate::document::quoted;
 use crate::fields::{edits, is_dns_subdomain, is_near, nearest};
 use crate::manifest::WorkloadRef;
 
-/// The most mistakes of one ConfigMap that are told one by one; the others are counted.
+/// The most mistakes of one ConfigMap that are named one by one; the others are counted.
 pub const MAX_MISTAKES: usize = 10;
 
 /// The key of the shipped ConfigMap that says what it is for.
@@ -88,23 +88,23 @@ pub fn mistakes(
         .filter(|(switch, ..)| switch.is_none())
         .map(|&(_, key, _)| Mistake::Key { key });
     let mut mistakes = misspelt.chain(idle).chain(others);
-    let told = mistakes.by_ref().take(MAX_MISTAKES);
-    let mut told: Vec<String> = told.map(|mistake| place.tell(&mistake)).collect();
+    let texts = mistakes.by_ref().take(MAX_MISTAKES);
+    let mut texts: Vec<String> = texts.map(|mistake| place.tell(&mistake)).collect();
     match mistakes.count() {
         0 => {}
-        1 => told.push(format!(
+        1 => texts.push(format!(
             "1 more key or name in {} stops nothing",
             place.map()
         )),
-        more => told.push(format!(
+        more => texts.push(format!(
             "{more} more keys or names in {} stop nothing",
             place.map()
         )),
     }
-    told
+    texts
 }
 
-/// One thing without effect. Nothing near is looked for before it is told.
+/// One thing without effect. What is near is looked for only when it is put into words.
 enum Mistake<'k> {
     /// A key that looks like a switch.
     Switch {

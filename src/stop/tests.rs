@@ -127,7 +127,7 @@ fn workloads(keys: &[&str]) -> Vec<WorkloadRef> {
         .collect()
 }
 
-/// What is told about these pairs.
+/// The mistakes of these pairs.
 fn told(pairs: &[(&str, &str)], known: &[&str]) -> Vec<String> {
     let known = workloads(known);
     mistakes(&keys(pairs), "shop", &known.iter().collect::<Vec<_>>())
@@ -142,7 +142,7 @@ fn one(pairs: &[(&str, &str)], known: &[&str]) -> String {
 const WORKER: &[&str] = &["rollout.worker"];
 
 #[test]
-fn a_misspelt_key_is_told_with_the_command_that_stops() {
+fn a_misspelt_key_comes_with_the_command_that_stops() {
     assert_eq!(
         one(&[("paused", "*")], WORKER),
         "the key `paused` of the ConfigMap `shop/outrigger` stops nothing, did you mean `pause`? This sets `pause` and removes \
@@ -315,7 +315,7 @@ fn the_shipped_config_map_has_no_mistakes() {
 }
 
 #[test]
-fn a_name_that_stops_nothing_is_told_with_the_nearest() {
+fn a_name_that_stops_nothing_comes_with_the_nearest() {
     let known = &["rollout.worker", "deployment.web", "statefulset.my.db"];
     assert_eq!(
         one(&[("pause", "rollout.wroker")], known),
@@ -376,7 +376,7 @@ fn without_a_near_name_the_names_are_listed() {
 }
 
 #[test]
-fn a_word_that_denies_a_stop_is_told_how_one_ends() {
+fn a_word_that_denies_a_stop_comes_with_how_one_ends() {
     for word in ["false", "no", "off", "none", "OFF"] {
         assert_eq!(
             one(&[("pause-scale-in", word)], WORKER),
@@ -397,7 +397,7 @@ fn a_word_that_denies_a_stop_is_told_how_one_ends() {
 }
 
 #[test]
-fn a_word_is_told_once_a_key_in_a_stable_order() {
+fn a_word_is_named_once_a_key_in_a_stable_order() {
     let pairs = [
         ("aaa", "1"),
         ("pause", "zzz worker ZZZ \"zzz\" yyy"),
