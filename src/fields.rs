@@ -220,37 +220,49 @@ pub fn suggestion(found: &str, valid: &[&str]) -> String {
 /// The valid name that a misspelt one is near to.
 #[must_use]
 pub fn nearest<'v>(found: &str, valid: &[&'v str]) -> Option<&'v str> {
-    let nearest = valid
+    let near = valid
         .iter()
-        .map(|name| (distance(found, name), *name))
-        .min();
-    nearest
-        .filter(|(edits, name)| *edits <= tolerated(name))
-        .map(|(_, name)| name)
+        .filter_map(|name| Some((edits(found, name)?, *name)));
+    near.min().map(|(_, name)| name)
 }
 
 /// Whether a name is likely to be a misspelt one, or is that one.
 #[must_use]
 pub fn is_near(found: &str, valid: &str) -> bool {
-    distance(found, valid) <= tolerated(valid)
+    edits(found, valid).is_some()
+}
+
+/// The edits between a valid name and a likely misspelling of it.
+#[must_use]
+pub fn edits(found: &str, valid: &str) -> Option<usize> {
+    let tolerated = tolerated(valid);
+    // Each surplus character is an edit: most names need no closer look.
+    let length = |text: &str| text.chars().take(MAX_COMPARED).count();
+    if length(found).abs_diff(length(valid)) > tolerated {
+        return None;
+    }
+    Some(distance(found, valid)).filter(|edits| *edits <= tolerated)
 }
 
 /// The edits that a misspelt name may be away from the one that was meant.
 fn tolerated(name: &str) -> usize {
-    1 + name.len() / 4
+    1 + name.len().min(MAX_COMPARED) / 4
 }
 
-/// Edit distance without regard to case. Inputs are cut at 64 characters: no valid name is longer.
+/// Characters that are compared.
+const MAX_COMPARED: usize = 64;
+
+/// Edit distance without regard to case. Inputs are cut: few valid names are longer.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right
         .chars()
-        .take(64)
+        .take(MAX_COMPARED)
         .flat_map(char::to_lowercase)
         .collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, from) in left
         .chars()
-        .take(64)
+        .take(MAX_COMPARED)
         .flat_map(char::to_lowercase)
         .enumerate()
     {
@@ -447,6 +459,18 @@ mod tests {
             ", allowed: queueURL, awsRegion"
         );
         assert_eq!(suggestion("zzz", &[]), ", nothing is allowed here");
+    }
+
+    #[test]
+    fn edits_are_counted_for_near_names_alone() {
+        assert_eq!(edits("wroker", "worker"), Some(2));
+        assert_eq!(edits("WORKER", "worker"), Some(0));
+        assert_eq!(edits("web", "worker"), None);
+        // A long name is not near to everything.
+        let (left, right) = ("a".repeat(250), "b".repeat(250));
+        assert!(is_near(&left, &left) && !is_near(&left, &right));
+        // Two edits are too many for a short name, not for a longer one.
+        assert_eq!(nearest("xyaab", &["aab", "xyaabbbb"]), Some("xyaabbbb"));
     }
 
     #[test]

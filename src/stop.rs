@@ -1,12 +1,21 @@
 //! The emergency stop: keys that people write into the ConfigMap, read in every pass anyway and never written by the function.
 //!
 //! `kubectl patch cm outrigger --type merge -p '{"data":{"pause":"*"}}'` stops scaling at the next pass, without a deployment.
+//!
+//! A text is cut into words by `words`, and `forms` lists every word that stops a target. Both the stop itself and the
+//! warnings of [`mistakes()`] ask these two and nothing else, so that they cannot disagree.
+
+mod mistakes;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decide::Stop;
 use crate::ports::Namespace;
+
+pub use mistakes::{MAX_MISTAKES, mistakes};
 
 /// Stops everything that its lines name.
 pub const PAUSE: &str = "pause";
@@ -15,13 +24,20 @@ pub const PAUSE_SCALE_IN: &str = "pause-scale-in";
 
 /// The stops that were last read, kept while the environment is warm: a ConfigMap that cannot be read lifts none.
 #[derive(Debug, Default)]
-pub struct LastStops(RefCell<BTreeMap<Namespace, Lines>>);
+pub struct LastStops(RefCell<BTreeMap<Namespace, Switches>>);
 
-/// The text of the two keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Lines {
-    all: String,
-    scale_in: String,
+/// The two keys of one namespace.
+#[derive(Debug, Default)]
+struct Switches {
+    all: Switch,
+    scale_in: Switch,
+}
+
+/// One key: its text, cut into words once and not for each target.
+#[derive(Debug, Default)]
+struct Switch {
+    text: String,
+    words: BTreeSet<String>,
 }
 
 impl LastStops {
@@ -33,153 +49,70 @@ impl LastStops {
         keys: Option<&BTreeMap<String, String>>,
         target: &str,
     ) -> Stop {
-        let text =
-            |keys: &BTreeMap<String, String>, key| keys.get(key).cloned().unwrap_or_default();
         let mut last = self.0.borrow_mut();
         if let Some(keys) = keys {
-            let lines = Lines {
-                all: text(keys, PAUSE),
-                scale_in: text(keys, PAUSE_SCALE_IN),
-            };
-            if last.get(namespace) != Some(&lines) {
-                last.insert(namespace.clone(), lines);
+            if !last.contains_key(namespace) {
+                last.insert(namespace.clone(), Switches::default());
+            }
+            if let Some(switches) = last.get_mut(namespace) {
+                switches.all.update(keys.get(PAUSE));
+                switches.scale_in.update(keys.get(PAUSE_SCALE_IN));
             }
         }
-        let Some(Lines { all, scale_in }) = last.get(namespace) else {
+        let Some(Switches { all, scale_in }) = last.get(namespace) else {
             return Stop::default();
         };
+        let forms = forms(&namespace.name, target);
         Stop {
-            all: names(all, &namespace.name, target),
-            scale_in: names(scale_in, &namespace.name, target),
+            all: all.has_any(&forms),
+            scale_in: scale_in.has_any(&forms),
         }
     }
 }
 
-/// What also means everything: whoever stops something in a hurry writes what KEDA's annotations take.
+impl Switch {
+    fn update(&mut self, text: Option<&String>) {
+        let text = text.map_or("", String::as_str);
+        if self.text != text {
+            text.clone_into(&mut self.text);
+            self.words = words(text).map(str::to_ascii_lowercase).collect();
+        }
+    }
+
+    fn has_any(&self, forms: &[String]) -> bool {
+        forms.iter().any(|form| self.words.contains(form))
+    }
+}
+
+/// What also means everything: in a hurry people write what KEDA's annotations take.
 const EVERYTHING: [&str; 5] = ["*", "all", "true", "yes", "on"];
 
-/// Whether the text names a target by its key, such as `rollout.worker`, in a form that people write: also as `rollout/worker`,
-/// `rollouts.worker`, `rollout.*`, by its name alone or behind its namespace, in quotes, and several with commas or spaces between
-/// them. Upper case does not matter.
-fn names(text: &str, namespace: &str, target: &str) -> bool {
-    let Some((kind, name)) = target.split_once('.') else {
-        return false;
-    };
+/// What may stand between the kind and the name of a workload.
+const SEPARATORS: [char; 2] = ['.', '/'];
+
+/// The words of a text as they were typed: several stand on lines of their own or with commas or spaces between them, also in
+/// quotes. Upper case does not matter to any of them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|separator: char| separator == ',' || separator.is_whitespace())
-        .map(|word| word.trim_matches(['"', '\'']).to_ascii_lowercase())
-        .any(|word| {
-            let (before, after) = word.split_once(['/', '.']).unwrap_or((kind, &word));
-            let is_of_it = before == kind
-                || before.strip_suffix('s') == Some(kind)
-                || before.eq_ignore_ascii_case(namespace);
-            EVERYTHING.contains(&word.as_str())
-                || word == name
-                || is_of_it && (after == name || after == "*")
-        })
+        .map(|word| word.trim_matches(['"', '\'']))
+        .filter(|word| !word.is_empty())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn lines_name_targets() {
-        let (stops, namespace) = (
-            LastStops::default(),
-            Namespace {
-                cluster: "prod".into(),
-                name: "shop".into(),
-            },
-        );
-        let of = |pairs: &[(&str, &str)], target| stops.of(&namespace, Some(&keys(pairs)), target);
-        let (all, scale_in) = (
-            Stop {
-                all: true,
-                scale_in: false,
-            },
-            Stop {
-                all: false,
-                scale_in: true,
-            },
-        );
-        assert_eq!(of(&[], "rollout.worker"), Stop::default());
-        assert_eq!(of(&[("pause", "*")], "rollout.worker"), all);
-        assert_eq!(
-            of(
-                &[("pause", "rollout.a\n Rollout.Worker \r\n")],
-                "rollout.worker"
-            ),
-            all
-        );
-        assert_eq!(
-            of(&[("pause", "rollout.work")], "rollout.worker"),
-            Stop::default()
-        );
-        assert_eq!(
-            of(&[("pause-scale-in", "rollout.worker")], "rollout.worker"),
-            scale_in
-        );
-        for text in [
-            "true",
-            "ALL",
-            "\"*\"",
-            "worker",
-            "shop/worker",
-            "rollout/worker",
-            "rollouts.worker",
-            "Rollout.*",
-            "rollout.a, rollout.worker",
-            "rollout.a rollout.worker",
-        ] {
-            assert_eq!(of(&[("pause", text)], "rollout.worker"), all, "{text}");
+/// Every word that stops a target, in lower case: its key such as `rollout.worker`, and what people write for it: also
+/// `rollout/worker`, `rollouts.worker`, `rollout.*`, its name alone or behind its namespace. None for what is no state key.
+fn forms(namespace: &str, target: &str) -> Vec<String> {
+    let Some((kind, name)) = target.split_once('.') else {
+        return Vec::new();
+    };
+    let mut forms: Vec<String> = EVERYTHING.iter().map(|word| (*word).to_owned()).collect();
+    forms.push(name.to_owned());
+    let plural = format!("{kind}s");
+    for before in [kind, &plural, &namespace.to_ascii_lowercase()] {
+        for separator in SEPARATORS {
+            for after in [name, "*"] {
+                forms.push(format!("{before}{separator}{after}"));
+            }
         }
-        for text in [
-            "",
-            ",",
-            "false",
-            "other/worker",
-            "deployment.worker",
-            "rollout.worker.1",
-            "deployment.*",
-            "work",
-        ] {
-            assert_eq!(
-                of(&[("pause", text)], "rollout.worker"),
-                Stop::default(),
-                "{text}"
-            );
-        }
-        // A name may have dots.
-        assert_eq!(of(&[("pause", "my.worker")], "rollout.my.worker"), all);
     }
-
-    #[test]
-    fn what_cannot_be_read_lifts_no_stop() {
-        let (stops, namespace) = (
-            LastStops::default(),
-            Namespace {
-                cluster: "prod".into(),
-                name: "shop".into(),
-            },
-        );
-        assert_eq!(
-            stops.of(&namespace, None, "rollout.worker"),
-            Stop::default()
-        );
-        assert!(
-            stops
-                .of(&namespace, Some(&keys(&[("pause", "*")])), "rollout.worker")
-                .all
-        );
-        assert!(stops.of(&namespace, None, "rollout.worker").all);
-        assert!(!stops.of(&namespace, Some(&keys(&[])), "rollout.worker").all);
-        assert!(!stops.of(&namespace, None, "rollout.worker").all);
-    }
+    forms
 }
