@@ -49,6 +49,9 @@ pub(crate) struct Function {
     seen: Cell<usize>,
 }
 
+/// What is left of an invocation unless a test says otherwise: too little for a follow-up poll, 15 s after a count was raised.
+const TIME_LEFT: Duration = Duration::from_secs(22);
+
 /// The deployed program.
 const DEPLOYED: &str = env!("CARGO_BIN_EXE_outrigger-lambda");
 
@@ -153,17 +156,30 @@ impl Function {
         function
     }
 
-    /// Invokes it with bytes, whatever they are.
+    /// Invokes it with bytes, whatever they are, and too little time for a follow-up poll by the wall clock.
     pub(crate) async fn invoke(&self, event: impl Into<Vec<u8>>) -> Outcome {
-        self.runtime.invoke(event.into(), PATIENCE).await.outcome
+        self.invoke_with_time_left(event, TIME_LEFT).await
     }
 
     /// Invokes it and tells it that this much time is left, while more is waited for.
-    pub(crate) async fn invoke_with_time_left(&self, event: &str, left: Duration) -> Outcome {
+    pub(crate) async fn invoke_with_time_left(
+        &self,
+        event: impl Into<Vec<u8>>,
+        left: Duration,
+    ) -> Outcome {
         let deadline = outrigger::clock::wall_now() + left;
         let deadline = deadline.as_millisecond().to_string();
-        self.runtime.set_deadline(Some(&deadline));
-        let outcome = self.invoke(event).await;
+        self.invoke_with_deadline(event, &deadline).await
+    }
+
+    /// Invokes it with this text as its deadline.
+    pub(crate) async fn invoke_with_deadline(
+        &self,
+        event: impl Into<Vec<u8>>,
+        deadline: &str,
+    ) -> Outcome {
+        self.runtime.set_deadline(Some(deadline));
+        let outcome = self.runtime.invoke(event.into(), PATIENCE).await.outcome;
         self.runtime.set_deadline(None);
         outcome
     }
