@@ -134,12 +134,15 @@ fn run(
         per_replica: rules.per_replica,
         activation: rules.activation,
     };
-    let mut hpa = Hpa::new(&policy, queue, rules.polling_seconds, replicas, now);
+    let mut hpa: Option<Hpa<'_>> = None;
     let mut state: Option<State> = None;
     let mut waits = 0;
     tally.lives += 1;
     while let Some(poll) = next(replicas) {
         now += i64::from(poll.after);
+        // Nobody remembers anything before the first poll.
+        let begun = || Hpa::new(&policy, queue, rules.polling_seconds, replicas, now);
+        let hpa = hpa.get_or_insert_with(begun);
         let messages = poll.messages.map(|messages| {
             let (visible, in_flight) = rules.in_flight(messages);
             let all = visible.saturating_add(in_flight);
@@ -160,16 +163,16 @@ fn run(
             decision.explanation
         ));
         let moment = Moment {
-            hpa: &hpa,
+            hpa,
             seen,
             decision: &decision,
             now,
         };
-        moment.is_between()?;
         moment.holds_no_count_for_ever()?;
         moment.lets_a_limited_scale_out_go_on()?;
         moment.rests_in_time()?;
         waits = moment.waits_needlessly(waits)?;
+        moment.is_between()?;
         state = Some(moment.remembers()?);
         tally.add_decision(&moment);
         hpa.log(seen, now);
