@@ -120,6 +120,12 @@ fn direction_rules(random: &mut Random, is_extreme: bool) -> Json {
     let mut rules = json!({});
     if !random.once_in(4) {
         let window = random.pick(&[0, 0, 1, 15, 60, 120, 300, 330, 900, 1800, 3600]);
+        // Numbers grow where nothing holds them.
+        let window = if is_extreme && !random.once_in(3) {
+            0
+        } else {
+            window
+        };
         rules["stabilizationWindowSeconds"] = json!(window);
     }
     if random.once_in(2) {
@@ -133,7 +139,7 @@ fn direction_rules(random: &mut Random, is_extreme: bool) -> Json {
         let policies = (0..random.between(1, 3)).map(|_| {
             let period = random.pick(&[15, 15, 20, 60, 60, 100, 300, 900, 1800]);
             let (kind, value) = match random.below(4) {
-                0 if is_extreme => {
+                0..3 if is_extreme => {
                     let kind = random.pick(&["Pods", "Percent"]);
                     (kind, random.pick(&[1 << 16, 1 << 30, i32::MAX]))
                 }
