@@ -332,10 +332,13 @@ impl Moment<'_> {
 fn random_life(seed: u64, tally: &mut Tally) -> Option<(Life, Failure)> {
     let mut random = Random::new(seed);
     let is_extreme = random.once_in(8);
-    let rules = Rules::random(&mut random, is_extreme);
+    let is_quick = random.once_in(4);
+    let rules = Rules::random(&mut random, is_extreme, is_quick);
     let max = u64::from(rules.max());
     let demand = if is_extreme && !random.once_in(3) {
         Demand::Extreme
+    } else if is_quick && random.once_in(2) {
+        Demand::Noise(max.min(400))
     } else {
         Demand::random(&mut random, max.min(400))
     };

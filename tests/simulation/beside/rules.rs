@@ -34,7 +34,8 @@ impl Rules {
         }
     }
 
-    pub(super) fn random(random: &mut Random, is_extreme: bool) -> Self {
+    /// Quick rules have no windows, so that it is the policies that hold.
+    pub(super) fn random(random: &mut Random, is_extreme: bool, is_quick: bool) -> Self {
         let min: u32 = random.pick(&[0, 0, 0, 1, 2, 5]);
         let most: &[u32] = if is_extreme {
             &[1 << 16, 1 << 30, (1 << 31) - 6, (1 << 31) - 6]
@@ -50,9 +51,13 @@ impl Rules {
         }
         if !random.once_in(4) {
             let mut behavior = json!({});
+            // Numbers grow where nothing holds them.
+            let is_free = is_extreme && random.once_in(2);
             for direction in ["scaleUp", "scaleDown"] {
-                if !random.once_in(4) {
-                    behavior[direction] = direction_rules(random, is_extreme);
+                if is_free {
+                    behavior[direction] = free();
+                } else if is_quick || !random.once_in(4) {
+                    behavior[direction] = direction_rules(random, is_extreme, is_quick);
                 }
             }
             spec["advanced"] = json!({"horizontalPodAutoscalerConfig": {"behavior": behavior}});
@@ -116,16 +121,19 @@ impl Rules {
     }
 }
 
-fn direction_rules(random: &mut Random, is_extreme: bool) -> Json {
+/// As far as it likes, and remembered for as long as can be.
+fn free() -> Json {
+    json!({"stabilizationWindowSeconds": 0, "policies": [
+        {"type": "Pods", "value": i32::MAX, "periodSeconds": 1800}, {"type": "Percent", "value": i32::MAX, "periodSeconds": 15},
+    ]})
+}
+
+fn direction_rules(random: &mut Random, is_extreme: bool, is_quick: bool) -> Json {
     let mut rules = json!({});
-    if !random.once_in(4) {
+    if is_quick {
+        rules["stabilizationWindowSeconds"] = json!(0);
+    } else if !random.once_in(4) {
         let window = random.pick(&[0, 0, 1, 15, 60, 120, 300, 330, 900, 1800, 3600]);
-        // Numbers grow where nothing holds them.
-        let window = if is_extreme && !random.once_in(3) {
-            0
-        } else {
-            window
-        };
         rules["stabilizationWindowSeconds"] = json!(window);
     }
     if random.once_in(2) {
