@@ -24,12 +24,15 @@ use rules::Rules;
 use tally::Tally;
 
 /// Polls of one life, and of one in `LONG` that finds what takes long to build up.
-const POLLS: usize = 400;
+const POLLS: [usize; 3] = [100, 200, 400];
 const LONG_POLLS: usize = 4000;
-const LONG: u64 = 25;
+const LONG: u64 = 50;
 
 /// Decisions in `cargo test`.
 const DECISIONS: usize = 20_000;
+
+/// Polls that are run again to make a life shorter.
+const PATIENCE: usize = 300_000;
 
 /// What a key of the ConfigMap may hold.
 const MAX_STATE_BYTES: usize = 2048;
@@ -346,10 +349,11 @@ fn random_life(seed: u64, tally: &mut Tally) -> Option<(Life, Failure)> {
     let mut supply = Supply::new(demand, rules.per_replica, silent);
     let pace = Pace::random(&mut random, rules.polling_seconds);
     let failing = random.pick(&[0, 0, 0, 40, 7]);
+    let usual = random.pick(&POLLS);
     let mut left = if random.once_in(LONG) {
         LONG_POLLS
     } else {
-        POLLS
+        usual
     };
     // A workload that begins below its minimum is asleep.
     let replicas = match rules.rest() {
@@ -436,9 +440,14 @@ fn again(life: &Life) -> Checked {
 /// Leaves out polls for as long as the life still breaks the same rule, in ever smaller pieces: with their time or without.
 fn shortened(mut life: Life, mut failure: Failure) -> (Life, Failure) {
     let mut piece = life.polls.len() / 2;
+    let mut patience = PATIENCE;
     while piece > 0 {
         let mut start = 0;
         while start < life.polls.len() {
+            let Some(left) = patience.checked_sub(life.polls.len()) else {
+                return (life, failure);
+            };
+            patience = left;
             let end = (start + piece).min(life.polls.len());
             let shorter = [true, false].into_iter().find_map(|keeps_time| {
                 let mut shorter = life.clone();

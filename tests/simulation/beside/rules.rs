@@ -36,7 +36,7 @@ impl Rules {
 
     /// Quick rules have no windows, so that it is the policies that hold.
     pub(super) fn random(random: &mut Random, is_extreme: bool, is_quick: bool) -> Self {
-        let min: u32 = random.pick(&[0, 0, 0, 1, 2, 5]);
+        let min: u32 = random.pick(&[0, 0, 1, 2, 5]);
         let most: &[u32] = if is_extreme {
             &[1 << 16, 1 << 30, (1 << 31) - 6, (1 << 31) - 6]
         } else {
@@ -46,7 +46,7 @@ impl Rules {
         if random.once_in(2) {
             spec["cooldownPeriod"] = json!(random.pick(&[0, 30, 90, 300, 700, 3600]));
         }
-        if min > 0 && random.once_in(2) {
+        if min > 0 && !random.once_in(3) {
             spec["idleReplicaCount"] = json!(random.between(0, min - 1));
         }
         if !random.once_in(4) {
