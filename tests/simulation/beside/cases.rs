@@ -65,7 +65,7 @@ fn a_rising_demand_is_followed_through_a_scale_out_window() {
 #[test]
 fn a_backlog_that_grows_because_nothing_scales_is_caught() {
     let spec = json!({
-        "minReplicaCount": 1, "maxReplicaCount": 100,
+        "minReplicaCount": 1, "maxReplicaCount": 200,
         "advanced": behavior(&json!({"stabilizationWindowSeconds": 300}), &json!({})),
     });
     let rules = Rules::new(spec, 100, 10);
