@@ -4,7 +4,8 @@
 //! Each life is a script of actions and nothing else, so it can be run again, and be made shorter as long as it still fails.
 //! What must hold is said in `watch`, by naive means of its own: full logs where the function keeps run lengths.
 //!
-//! `cargo test` runs a fixed seed; `benches/simulate` runs as many steps as one has time for.
+//! In `beside` the decision alone lives beside an HPA, without a world and its faults: there it must do as the HPA does, and
+//! in time. Both run from a fixed seed in `cargo test`; `benches/simulate` runs as many steps as one has time for.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,9 @@
     reason = "tests"
 )]
 
+mod beside;
+mod demand;
+mod hpa;
 mod life;
 mod random;
 mod rules;
@@ -37,13 +41,7 @@ const STEPS: usize = 20_000;
 
 #[test]
 fn the_invariants_hold_through_random_lives() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the only way to ask a test for more"
-    )]
-    let asked = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let steps = asked("SIMULATE_STEPS").map_or(STEPS, |steps: u64| steps.try_into().unwrap());
-    let seed = asked("SIMULATE_SEED").unwrap_or(1);
+    let (steps, seed) = asked(STEPS);
     let mut tally = Tally::default();
     let mut seeds = Random::new(seed);
     while tally.steps < steps {
@@ -61,6 +59,17 @@ fn the_invariants_hold_through_random_lives() {
     }
     eprintln!("seed {seed}: {tally:#?}");
     tally.assert_that_much_happened();
+}
+
+/// How many steps from which seed: `SIMULATE_STEPS` and `SIMULATE_SEED`.
+fn asked(usual: usize) -> (usize, u64) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only way to ask a test for more"
+    )]
+    let asked = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    let steps = asked("SIMULATE_STEPS").map_or(usual, |steps: u64| steps.try_into().unwrap());
+    (steps, asked("SIMULATE_SEED").unwrap_or(1))
 }
 
 /// Runs a life; a panic of the function is a failure like any other.
