@@ -46,7 +46,10 @@ pub(super) fn remember(
     let mut older = 0;
     while let Some(event) = events.get(older).copied() {
         match next_of_its_direction(events, older) {
-            Some(younger) if falls_together(&event, &events[younger], &periods, now) => {
+            Some(younger)
+                if falls_together(&event, &events[younger], &periods, now)
+                    && fits(&event, &events[younger]) =>
+            {
                 merge_pair(events, older, younger);
             }
             _ => older += 1,
@@ -57,10 +60,13 @@ pub(super) fn remember(
 /// Merges what lies closest together until the whole state is small enough for its ConfigMap.
 pub(super) fn fit(memory: &mut State) {
     while memory.text_len() > MAX_STATE_BYTES {
-        let Some((older, younger)) = closest(&memory.events) else {
+        let events = &mut memory.events;
+        // A sum that no count can hold is cut off, but only where nothing else is left to merge.
+        let pair = closest(events, fits).or_else(|| closest(events, |_, _| true));
+        let Some((older, younger)) = pair else {
             return;
         };
-        merge_pair(&mut memory.events, older, younger);
+        merge_pair(events, older, younger);
     }
 }
 
@@ -108,21 +114,36 @@ fn merge_pair(events: &mut Vec<ScaleEvent>, older: usize, younger: usize) {
     events.remove(older);
 }
 
-/// The places of the two events of one direction with the least time between them.
-fn closest(events: &[ScaleEvent]) -> Option<(usize, usize)> {
+/// The places of the two events of one direction with the least time between them, of those that may be merged.
+fn closest(
+    events: &[ScaleEvent],
+    may_merge: impl Fn(&ScaleEvent, &ScaleEvent) -> bool,
+) -> Option<(usize, usize)> {
     let pairs = (0..events.len()).filter_map(|older| {
         let younger = next_of_its_direction(events, older)?;
+        if !may_merge(&events[older], &events[younger]) {
+            return None;
+        }
         let apart = events[younger].at.duration_since(oldest(&events[older]));
         Some((apart, (older, younger)))
     });
     pairs.min_by_key(|(apart, _)| *apart).map(|(_, pair)| pair)
 }
 
+/// The changes of two events added up.
+fn sum(older: &ScaleEvent, younger: &ScaleEvent) -> u32 {
+    let changed = older.to.abs_diff(older.from);
+    changed.saturating_add(younger.to.abs_diff(younger.from))
+}
+
+/// Whether one event can hold the changes of two.
+fn fits(older: &ScaleEvent, younger: &ScaleEvent) -> bool {
+    sum(older, younger) <= MAX_REPLICAS
+}
+
 /// One event for two: their changes added up, within what a count can be.
 fn merge(older: ScaleEvent, younger: ScaleEvent) -> ScaleEvent {
-    let changed = older.to.abs_diff(older.from);
-    let changed = changed.saturating_add(younger.to.abs_diff(younger.from));
-    let changed = changed.min(MAX_REPLICAS);
+    let changed = sum(&older, &younger).min(MAX_REPLICAS);
     // Only the difference counts for a rate.
     let (from, to) = match Direction::of(&younger) {
         Direction::Out => {
@@ -359,8 +380,8 @@ mod tests {
         };
         assert_eq!(both, expected);
         let events = [event(0, 1, 5), event(10, 5, 3), event(20, 3, 9)];
-        assert_eq!(closest(&events), Some((0, 2)));
-        assert_eq!(closest(&events[..2]), None);
+        assert_eq!(closest(&events, fits), Some((0, 2)));
+        assert_eq!(closest(&events[..2], fits), None);
     }
 
     #[test]

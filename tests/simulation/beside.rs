@@ -120,6 +120,7 @@ fn observation(rules: &Rules, replicas: u32, messages: Option<u64>) -> Observati
         readings: vec![reading],
         stop: Stop::default(),
         conflicts: Vec::new(),
+        poll_seconds: None,
     }
 }
 

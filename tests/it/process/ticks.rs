@@ -211,7 +211,7 @@ async fn a_deadline_before_the_end_of_the_window_is_told_and_not_waited_for() {
     let function = Function::start(&sandbox, &worker_every(30), &[]).await;
     let event = schedule("2026-11-20T03:15:00Z");
     let left = Duration::from_secs(22);
-    let outcome = function.invoke_with_time_left(&event, left).await;
+    let outcome = function.invoke_with_time_left(event.clone(), left).await;
     assert!(matches!(outcome, Outcome::Response(_)), "{outcome:?}");
     let answer = answer(&outcome);
     assert_eq!(polls(&answer), [("default/worker", 1)]);
