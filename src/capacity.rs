@@ -12,10 +12,13 @@ pub const WARN_PERCENT: usize = 80;
 /// The bytes of all keys and values. The server counts the values alone, so that this errs on the side of warning early.
 #[must_use]
 pub fn bytes(keys: &BTreeMap<String, String>) -> usize {
-    keys.iter().map(|(key, value)| key.len() + value.len()).sum()
+    keys.iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum()
 }
 
-/// The warning about the ConfigMap of a namespace, when it is nearly full.
+/// The warning about the ConfigMap of a namespace, when it is nearly full. It names the size in whole percent: the text is then
+/// the same from pass to pass, and a log has it once.
 #[must_use]
 pub fn warning(namespace: &str, keys: &BTreeMap<String, String>) -> Option<String> {
     let bytes = bytes(keys);
@@ -23,10 +26,10 @@ pub fn warning(namespace: &str, keys: &BTreeMap<String, String>) -> Option<Strin
         return None;
     }
     Some(format!(
-        "the ConfigMap `{namespace}/outrigger` holds {bytes} bytes in {} keys, {} % of the {MAX_BYTES} bytes that a ConfigMap may have; \
-         when it is full, the state of new targets is not kept, and they never scale in: {}",
-        keys.len(),
+        "the ConfigMap `{namespace}/outrigger` holds {} % of the {MAX_BYTES} bytes that a ConfigMap may have, in {} keys; when it is \
+         full, the state of new targets is not kept, and they never scale in: {}",
         bytes * 100 / MAX_BYTES,
+        keys.len(),
         cure(namespace),
     ))
 }
@@ -60,8 +63,7 @@ mod tests {
         assert_eq!(warning("shop", &below), None);
         let text = warning("shop", &keys(820, 1024)).unwrap();
         for part in [
-            "`shop/outrigger` holds 839680 bytes in 820 keys, 80 %",
-            "1048576",
+            "`shop/outrigger` holds 80 % of the 1048576 bytes that a ConfigMap may have, in 820 keys",
             "kubectl get configmap outrigger -n shop -o go-template='{{range $key, $value := .data}}{{len $value}} {{$key}}{{\"\\n\"}}{{end}}'",
             r#"-p '[{"op":"remove","path":"/data/KEY"}]'"#,
         ] {

@@ -20,8 +20,8 @@ use crate::clock::{Clock, wall_now};
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
-use crate::pass::{self, Hands, Outcome, Plan, World};
-use crate::report::{self, Invocation, LastReasons, Tally};
+use crate::pass::{self, Hands, Outcome, Passed, Plan, World};
+use crate::report::{self, Invocation, LastReasons, Notices, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::LastStops;
 use crate::tell::{Occasion, Teller, Told, Untold, Voice};
@@ -128,6 +128,7 @@ struct Function {
     clusters: Clusters,
     loader: Loader,
     last_reasons: RefCell<LastReasons>,
+    notices: RefCell<Notices>,
     told: Told,
     stops: LastStops,
 }
@@ -143,6 +144,7 @@ impl Function {
             clusters,
             loader: Loader::default(),
             last_reasons: RefCell::default(),
+            notices: RefCell::default(),
             told: Told::default(),
             stops: LastStops::default(),
         }
@@ -179,13 +181,15 @@ impl Function {
                 .iter()
                 .filter_map(|place| targets.get(*place).copied())
                 .collect();
-            let mut outcomes = self.pass(&due, deadline, wake.dry_run).await;
+            let mut passed = self.pass(&due, deadline, wake.dry_run).await;
             if let Some(voice) = &voice {
-                self.tell(&teller, voice, &mut outcomes, deadline).await;
+                self.tell(&teller, voice, &mut passed.outcomes, deadline)
+                    .await;
                 self.tell_refused(&teller, voice, &configuration, deadline)
                     .await;
             }
-            tally.add(&places, outcomes);
+            tally.note(&passed);
+            tally.add(&places, passed.outcomes);
         }
         // Also where nothing is left to poll.
         if let Some(voice) = &voice {
@@ -249,7 +253,7 @@ impl Function {
         targets: &[&'t Target],
         deadline: Option<Instant>,
         dry_run: bool,
-    ) -> Vec<Outcome<'t>> {
+    ) -> Passed<'t> {
         let hands = Hands {
             scaler: &self.clusters,
             memories: &self.clusters,
@@ -267,15 +271,16 @@ impl Function {
             default_cluster: self.settings.default_cluster(),
             stops: &self.stops,
         };
-        let outcomes = pass::run(world, targets, plan).await;
+        let passed = pass::run(world, targets, plan).await;
         log::lines(&report::decision_lines(
-            &outcomes,
+            &passed.outcomes,
             plan.now,
             &mut self.last_reasons.borrow_mut(),
             self.settings.log,
             self.settings.metrics,
         ));
-        outcomes
+        log::lines(&self.notices.borrow_mut().update(&passed));
+        passed
     }
 
     /// Tells the clusters what came of a pass.

@@ -112,7 +112,9 @@ pub struct Plan<'p> {
 pub struct Passed<'t> {
     /// What came of each target, in the order in which they were given.
     pub outcomes: Vec<Outcome<'t>>,
-    /// What people should know of namespaces, each once, in order.
+    /// The namespaces whose ConfigMap was read.
+    pub namespaces: Vec<Namespace>,
+    /// What people should know of these namespaces, each once, in order.
     pub notices: Vec<Notice>,
 }
 
@@ -248,6 +250,11 @@ where
     outcomes.sort_by_key(|(index, _)| *index);
     Passed {
         outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
+        namespaces: shared
+            .loaded()
+            .map(|(namespace, _)| namespace)
+            .cloned()
+            .collect(),
         notices: shared.notices(),
     }
 }
@@ -284,13 +291,18 @@ impl SharedMemory<'_> {
 }
 
 impl<Q> SharedReads<'_, Q> {
+    /// The namespaces whose ConfigMap was read, and its keys.
+    fn loaded(&self) -> impl Iterator<Item = (&Namespace, &BTreeMap<String, String>)> {
+        self.memories.iter().filter_map(|(namespace, memory)| {
+            let keys = memory.keys.peek()?.as_ref().ok()?;
+            Some((namespace, keys.as_ref()))
+        })
+    }
+
     /// What people should know of the namespaces that were read.
     fn notices(&self) -> Vec<Notice> {
         let mut notices = BTreeSet::new();
-        for (namespace, memory) in &self.memories {
-            let Some(Ok(keys)) = memory.keys.peek() else {
-                continue;
-            };
+        for (namespace, keys) in self.loaded() {
             let texts = capacity::warning(&namespace.name, keys);
             notices.extend(texts.into_iter().map(|text| Notice {
                 namespace: namespace.clone(),
@@ -467,7 +479,14 @@ where
             let writers = shared.memories.iter().map(|(namespace, memory)| {
                 join(
                     write(&memory.live, namespace, Act { hand: live, calls }),
-                    write(&memory.shadow, namespace, Act { hand: shadow, calls }),
+                    write(
+                        &memory.shadow,
+                        namespace,
+                        Act {
+                            hand: shadow,
+                            calls,
+                        },
+                    ),
                 )
             });
             let mut writers: FuturesUnordered<_> = writers.collect();

@@ -30,7 +30,7 @@ use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::Configuration;
-use crate::pass::{self, Outcome, Plan, World};
+use crate::pass::{self, Outcome, Passed, Plan, World};
 use crate::policy::Identity;
 use crate::report::select;
 use crate::settings::{Settings, Source};
@@ -250,12 +250,16 @@ impl Status {
             stops: &self.stops,
         };
         let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);
-        let outcomes = pass::run(world, &targets, plan).await;
+        let Passed {
+            outcomes,
+            namespaces: _,
+            notices,
+        } = pass::run(world, &targets, plan).await;
         let rows = self.rows(&outcomes, &configuration);
         if rows.is_empty() && unknown.is_empty() && stale.is_empty() {
             return Err(nothing(&configuration, self.namespace.as_deref(), &source));
         }
-        let mut errors = complaints(&rows);
+        let mut errors = complaints(&rows, &notices);
         for stale in &stale {
             let _infallible = writeln!(errors, "error: {}", printable(stale));
         }

@@ -185,11 +185,7 @@ async fn take_back(task: Task<'_>, remembered: Remembered<'_>) {
     let _told_by_the_scale = remember(task, remembered, &state).await.is_ok();
 }
 
-async fn remember(
-    task: Task<'_>,
-    remembered: Remembered<'_>,
-    state: &State,
-) -> Result<(), Fault> {
+async fn remember(task: Task<'_>, remembered: Remembered<'_>, state: &State) -> Result<(), Fault> {
     let write = StateWrite {
         workload: task.place.workload.clone(),
         old: remembered.old.map(str::to_owned),

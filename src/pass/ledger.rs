@@ -74,7 +74,9 @@ impl Ledger {
     pub(super) fn longest(&self) -> Option<String> {
         let now = Instant::now();
         let entries = self.entries.borrow();
-        let (group, entry) = entries.iter().max_by_key(|(_, entry)| entry.took_until(now))?;
+        let (group, entry) = entries
+            .iter()
+            .max_by_key(|(_, entry)| entry.took_until(now))?;
         let Entry { count, .. } = entry;
         let took = seconds(entry.took_until(now));
         let plural = if *count == 1 { "" } else { "s" };

@@ -35,11 +35,7 @@ struct KeyWrite<'w> {
 }
 
 impl LiveMemories for Clusters {
-    async fn store(
-        &self,
-        namespace: &Namespace,
-        writes: &[StateWrite],
-    ) -> Vec<Result<(), Fault>> {
+    async fn store(&self, namespace: &Namespace, writes: &[StateWrite]) -> Vec<Result<(), Fault>> {
         self.write_keys(namespace, writes, WorkloadRef::key).await
     }
 }
@@ -52,9 +48,9 @@ impl Clusters {
         writes: &[StateWrite],
         key_of: impl Fn(&WorkloadRef) -> String,
     ) -> Vec<Result<(), Fault>> {
-        let writes = writes.iter().map(|write| {
-            KeyWrite::new(key_of(&write.workload), write.old.as_deref(), &write.new)
-        });
+        let writes = writes
+            .iter()
+            .map(|write| KeyWrite::new(key_of(&write.workload), write.old.as_deref(), &write.new));
         let mut results = Vec::new();
         for chunk in chunks(writes.collect()) {
             results.extend(self.write_chunk(namespace, &chunk).await);
@@ -107,7 +103,8 @@ impl Clusters {
                     }
                 });
             } else {
-                let refused = |write: &KeyWrite<'_>| failure.refuses(&format!("data[{}]", write.key));
+                let refused =
+                    |write: &KeyWrite<'_>| failure.refuses(&format!("data[{}]", write.key));
                 left.retain(|index| {
                     !refused(&chunk[*index]) || settle(*index, Err(failure.fault.clone()))
                 });
@@ -236,7 +233,11 @@ mod tests {
             let parsed: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
             assert_eq!(parsed.len(), 2 * chunk.len());
             assert!(parsed.len() <= 10_000);
-            assert!(body.len() <= 1_048_576 || chunk.len() == 1, "{}", body.len());
+            assert!(
+                body.len() <= 1_048_576 || chunk.len() == 1,
+                "{}",
+                body.len()
+            );
         }
         chunks.iter().map(Vec::len).collect()
     }
@@ -265,7 +266,11 @@ mod tests {
 
     #[test]
     fn a_patch_has_a_key_once() {
-        let writes = vec![write(0, None, "a"), write(1, None, "a"), write(0, None, "b")];
+        let writes = vec![
+            write(0, None, "a"),
+            write(1, None, "a"),
+            write(0, None, "b"),
+        ];
         assert_eq!(sizes(writes), [2, 1]);
     }
 }

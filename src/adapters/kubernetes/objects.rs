@@ -8,9 +8,7 @@ use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
 use crate::owners::{Autoscaler, ScaledObject};
-use crate::ports::{
-    Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads,
-};
+use crate::ports::{Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
 pub(super) const CONFIG_MAP: &str = "outrigger";
