@@ -1,6 +1,6 @@
 //! Who is let in, and what they may.
 
-use outrigger::ports::{LiveMemories as _, Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{Memories as _, Scaler as _, Workloads as _};
 use outrigger::sandbox::authenticator::Refusal;
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{SandboxOptions, Service};
@@ -134,7 +134,7 @@ async fn a_missing_right_is_told_at_once() {
     let scaled = failed(clusters.scale(&worker(), &change).await);
     let loaded = failed(clusters.load(&namespace()).await);
     let namespace = namespace();
-    let stored = clusters.store(&namespace, "rollout.worker", None, "new");
+    let stored = store(&clusters, None, "new");
     let stored = failed(stored.await);
     for ((code, message), verb, resource) in [
         (read, "get", "rollouts.argoproj.io"),

@@ -335,7 +335,7 @@ async fn a_memory_is_kept() {
             (Some("wrong"), "second"),
             (Some("first \"quoted\" ~/"), "second"),
         ] {
-            let stored = clusters.store(&namespace, "rollout.worker", old, new).await;
+            let stored = store(clusters, &namespace, old, new).await;
             story.tell("stored", &stored);
             let loaded = clusters
                 .load(&namespace)
@@ -345,9 +345,7 @@ async fn a_memory_is_kept() {
         }
         side.delete("/api/v1", "configmaps", "outrigger").await;
         story.tell("without a memory", &clusters.load(&namespace).await);
-        let stored = clusters
-            .store(&namespace, "rollout.worker", None, "new")
-            .await;
+        let stored = store(clusters, &namespace, None, "new").await;
         story.tell("without a memory", &stored);
         // Emptied by somebody: the server refuses every key below a `data` that is not there.
         side.create(
@@ -357,9 +355,7 @@ async fn a_memory_is_kept() {
         )
         .await;
         story.tell("empty", &clusters.load(&namespace).await);
-        let stored = clusters
-            .store(&namespace, "rollout.worker", None, "new")
-            .await;
+        let stored = store(clusters, &namespace, None, "new").await;
         story.tell("empty", &stored);
         stories.push((side.name, story));
     }
