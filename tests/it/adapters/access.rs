@@ -5,7 +5,7 @@ use outrigger::sandbox::authenticator::Refusal;
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{SandboxOptions, Service};
 
-use super::{change, clusters, failed, namespace, read, worker};
+use super::{change, clusters, failed, namespace, read, store, worker};
 use crate::support::{SCALE, actions, assert_names, bare, count, furnish, sandbox, until};
 
 /// The role of the sandbox's own credentials.
@@ -133,7 +133,6 @@ async fn a_missing_right_is_told_at_once() {
     let read = failed(clusters.read(&worker()).await);
     let scaled = failed(clusters.scale(&worker(), &change).await);
     let loaded = failed(clusters.load(&namespace()).await);
-    let namespace = namespace();
     let stored = store(&clusters, None, "new");
     let stored = failed(stored.await);
     for ((code, message), verb, resource) in [

@@ -10,8 +10,8 @@ use outrigger::manifest::ListedObject;
 use outrigger::manifest::{WorkloadKind, WorkloadRef};
 use outrigger::policy::Mode;
 use outrigger::ports::{
-    Change, Event, Events as _, LiveMemories as _, Memories as _, Namespace, ObjectKind, Objects,
-    Place, Scaler as _, Scope, Statuses as _, Version, Workloads as _,
+    Change, Event, Events as _, Fault, LiveMemories as _, Memories as _, Namespace, ObjectKind,
+    Objects, Place, Scaler as _, Scope, StateWrite, Statuses as _, Version, Workloads as _,
 };
 use outrigger::sandbox::{Sandbox, SandboxOptions, SessionKeys};
 use outrigger::settings::{Cluster, ClusterAddress};
@@ -320,6 +320,28 @@ async fn other_kinds_are_found_and_scaled() {
         &story,
         &["ReplicasUnset", "NotFound", "NotServed", "UnknownKind"],
     );
+}
+
+fn state_write(name: &str, old: Option<&str>, new: &str) -> StateWrite {
+    StateWrite {
+        workload: WorkloadRef {
+            kind: WorkloadKind::ROLLOUT,
+            name: name.to_owned(),
+        },
+        old: old.map(str::to_owned),
+        new: new.to_owned(),
+    }
+}
+
+/// Writes the state of the Rollout `worker`.
+async fn store(
+    clusters: &Clusters,
+    namespace: &Namespace,
+    old: Option<&str>,
+    new: &str,
+) -> Result<(), Fault> {
+    let writes = [state_write("worker", old, new)];
+    clusters.store(namespace, &writes).await.remove(0)
 }
 
 #[tokio::test]
