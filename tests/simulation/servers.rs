@@ -477,6 +477,11 @@ impl Ports {
             let pause = if pace.once_in(3) { pace.below(3) } else { 0 };
             (before, after, pause, pace.once_in(2))
         };
+        let workloads = writes.iter().map(|write| index_of(&write.workload));
+        let mut given_up = GivenUp {
+            told: &self.told,
+            workloads: workloads.collect(),
+        };
         Turns(before).await;
         let mut troubles: Vec<Option<Trouble>> = writes
             .iter()
@@ -493,6 +498,9 @@ impl Ports {
             if !answers.is_empty() {
                 Turns(pause).await;
             }
+            given_up
+                .workloads
+                .retain(|left| *left != index_of(&write.workload));
             answers.push(self.write_key(write, key_of(&write.workload), trouble));
         }
         Turns(after).await;
@@ -540,6 +548,26 @@ impl Ports {
             });
         }
         answer
+    }
+}
+
+/// Writes that were asked for. Those that are left when the deadline comes are not carried out.
+struct GivenUp<'t> {
+    told: &'t RefCell<Told>,
+    workloads: Vec<usize>,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let mut told = self.told.borrow_mut();
+        for workload in &self.workloads {
+            if told.scale_calls[*workload] == 0 {
+                told.stores[*workload] = Some(Store {
+                    done: false,
+                    answer: Err(Trouble::OutOfTime.fault()),
+                });
+            }
+        }
     }
 }
 
