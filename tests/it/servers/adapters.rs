@@ -365,6 +365,32 @@ async fn a_memory_is_kept() {
                 .map(|mut keys| keys.remove("rollout.worker"));
             story.tell("loaded", &loaded);
         }
+        // Many at once: one of them is contested, one has a key that is too long.
+        let contested = state_write("worker", None, "third");
+        let too_long = state_write(&"n".repeat(253), None, "first");
+        let mut writes = vec![contested, too_long];
+        writes.extend((0..200).map(|index| state_write(&format!("w{index:03}"), None, "first")));
+        let mut results = clusters.store(&namespace, &writes).await;
+        assert_eq!(results.split_off(2), vec![Ok(()); 200]);
+        for result in results {
+            story.tell("among many", &result);
+        }
+        // Full: what does not grow is written.
+        let bytes = "x".repeat((1 << 20) - 2_000);
+        let writes = [
+            state_write("gone", None, &bytes),
+            state_write("w000", Some("first"), "other"),
+            state_write("new", None, &"x".repeat(2_000)),
+        ];
+        for write in &writes[..1] {
+            let stored = clusters
+                .store(&namespace, std::slice::from_ref(write))
+                .await;
+            story.tell("nearly full", &stored[0]);
+        }
+        for result in clusters.store(&namespace, &writes[1..]).await {
+            story.tell("full", &result);
+        }
         side.delete("/api/v1", "configmaps", "outrigger").await;
         story.tell("without a memory", &clusters.load(&namespace).await);
         let stored = store(clusters, &namespace, None, "new").await;
@@ -384,7 +410,13 @@ async fn a_memory_is_kept() {
     let story = same(stories).join("\n");
     assert_names(
         &story,
-        &["LostRace", "NotFound", "kubectl apply -k", "Invalid"],
+        &[
+            "LostRace",
+            "NotFound",
+            "kubectl apply -k",
+            "Invalid",
+            "ConfigMapFull",
+        ],
     );
 }
 
