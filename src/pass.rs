@@ -492,7 +492,7 @@ where
             let mut writers: FuturesUnordered<_> = writers.collect();
             while writers.next().await.is_some() {}
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Begun by the first target that asks: while nothing is to be written, nobody looks.

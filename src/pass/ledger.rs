@@ -141,7 +141,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1_500)).await;
         let second = ledger.begin(&queues, 1);
         drop(first);
-        tokio::time::advance(Duration::from_millis(1_000)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         let longest = || ledger.longest().unwrap();
         assert_eq!(longest(), "2 reads of queues in eu-west-1 took 2.5 s");
         drop(second);

@@ -364,3 +364,47 @@ fn needed_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: bool) {
+        let status: kube::core::Status = serde_json::from_str(body).unwrap();
+        assert_eq!(is_full(&status), expected, "{body}");
+        let error = kube::Error::Api(Box::new(status));
+        assert!(!expected || next(&error) == Next::GiveUp, "{body}");
+        assert!(!expected || !is_ambiguous(&error), "{body}");
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_is_refused_for_good() {
+        let etcd =
+            r#"{"code":500,"reason":"InternalError","message":"etcdserver: request is too large"}"#;
+        check(etcd, true);
+        let body = r#"{"code":413,"reason":"RequestEntityTooLarge","message":"Request entity too large: limit is 3145728"}"#;
+        check(body, true);
+        let cause = r#"{"code":422,"reason":"Invalid","message":"ConfigMap \"outrigger\" is invalid: []: Too long: may not be more than 1048576 bytes",
+            "details":{"causes":[{"reason":"FieldValueTooLong","message":"Too long: may not be more than 1048576 bytes","field":"[]"}]}}"#;
+        check(cause, true);
+        // An older server's words, and a server that gives no reason.
+        check(
+            &cause.replace("may not be more than", "must have at most"),
+            true,
+        );
+        check(
+            &cause.replace("\"reason\":\"FieldValueTooLong\",", ""),
+            true,
+        );
+        let key = r#"{"code":422,"reason":"Invalid","message":"no","details":{"causes":[{"reason":"FieldValueInvalid","message":"Invalid value","field":"data[a]"}]}}"#;
+        check(key, false);
+        check(
+            r#"{"code":422,"reason":"Invalid","message":"the server rejected our request due to an error in our request","details":{}}"#,
+            false,
+        );
+        check(
+            r#"{"code":500,"reason":"InternalError","message":"no leader"}"#,
+            false,
+        );
+    }
+}
