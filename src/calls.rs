@@ -1,6 +1,7 @@
 //! One call in its turn and in its time.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -30,5 +31,15 @@ pub(crate) async fn in_turn<T, F: Future<Output = Result<T, Fault>>>(
         Some(limit) => timeout_at(limit, work)
             .await
             .unwrap_or_else(|_| Err(late())),
+    }
+}
+
+/// A duration in words: tenths of a second below ten seconds, such as "2.5 s", else whole seconds.
+pub(crate) fn seconds(duration: Duration) -> String {
+    let tenths = (duration.as_millis() + 50) / 100;
+    if tenths < 100 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        format!("{} s", (tenths + 5) / 10)
     }
 }

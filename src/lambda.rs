@@ -21,10 +21,10 @@ use crate::clock::{Clock, wall_now};
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
-use crate::pass::{self, Due, Hands, Outcome, Plan, World};
-use crate::report::{self, Invocation, LastReasons, Tally};
+use crate::pass::{self, Due, Hands, Outcome, Passed, Plan, World};
+use crate::report::{self, Invocation, LastReasons, Notices, Tally};
 use crate::settings::{Settings, SettingsError};
-use crate::stop::LastStops;
+use crate::stop::{Known, LastStops};
 use crate::tell::{Occasion, Teller, Told, Untold, Voice};
 use crate::ticks::{Found, Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
@@ -129,6 +129,7 @@ struct Function {
     clusters: Clusters,
     loader: Loader,
     last_reasons: RefCell<LastReasons>,
+    notices: RefCell<Notices>,
     told: Told,
     stops: LastStops,
 }
@@ -144,6 +145,7 @@ impl Function {
             clusters,
             loader: Loader::default(),
             last_reasons: RefCell::default(),
+            notices: RefCell::default(),
             told: Told::default(),
             stops: LastStops::default(),
         }
@@ -169,6 +171,8 @@ impl Function {
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
         let turn = Ticks::turn(self.settings.window_seconds, wake.time.unwrap_or(now));
+        let known = { stale.is_empty() }
+            .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -189,26 +193,34 @@ impl Function {
                 })
                 .collect();
             let now = self.clock.now();
-            let outcomes = self.pass(&due, now, turn, deadline, wake.dry_run).await;
-            let polled = places.into_iter().zip(outcomes).filter(|(poll, outcome)| {
-                let found = if wake.dry_run {
-                    // It has changed nothing that could be followed up.
-                    Found::QUIET
-                } else {
-                    outcome.found(now)
-                };
-                ticks.found(poll.target, offset, found);
-                found != Found::Resting
-            });
-            let (places, mut outcomes): (Vec<usize>, Vec<Outcome<'_>>) =
-                polled.map(|(poll, outcome)| (poll.target, outcome)).unzip();
-            self.log_decisions(&outcomes, now);
+            let mut passed = self
+                .pass(&due, now, turn, deadline, known.as_ref(), wake.dry_run)
+                .await;
+            let polled = places
+                .into_iter()
+                .zip(passed.outcomes)
+                .filter(|(poll, outcome)| {
+                    let found = if wake.dry_run {
+                        // It has changed nothing that could be followed up.
+                        Found::QUIET
+                    } else {
+                        outcome.found(now)
+                    };
+                    ticks.found(poll.target, offset, found);
+                    found != Found::Resting
+                });
+            let polled = polled.map(|(poll, outcome)| (poll.target, outcome));
+            let (places, outcomes): (Vec<usize>, Vec<Outcome<'_>>) = polled.unzip();
+            passed.outcomes = outcomes;
+            self.log_pass(&passed, now);
             if let Some(voice) = &voice {
-                self.tell(&teller, voice, &mut outcomes, deadline).await;
+                self.tell(&teller, voice, &mut passed.outcomes, deadline)
+                    .await;
                 self.tell_refused(&teller, voice, &configuration, deadline)
                     .await;
             }
-            tally.add(&places, outcomes);
+            tally.note(&passed);
+            tally.add(&places, passed.outcomes);
         }
         // Also where nothing is left to poll.
         if let Some(voice) = &voice {
@@ -273,8 +285,9 @@ impl Function {
         now: Timestamp,
         turn: i64,
         deadline: Option<Instant>,
+        known: Option<&Known>,
         dry_run: bool,
-    ) -> Vec<Outcome<'t>> {
+    ) -> Passed<'t> {
         let hands = Hands {
             scaler: &self.clusters,
             memories: &self.clusters,
@@ -293,19 +306,21 @@ impl Function {
             poll_seconds: Some(self.settings.poll_seconds()),
             turn,
             stops: &self.stops,
+            known,
         };
         pass::run(world, targets.iter().copied(), plan).await
     }
 
-    /// At once: an invocation that is cut off later has told its decisions.
-    fn log_decisions(&self, outcomes: &[Outcome<'_>], now: Timestamp) {
+    /// At once: an invocation that is cut off later has logged its decisions.
+    fn log_pass(&self, passed: &Passed<'_>, now: Timestamp) {
         log::lines(&report::decision_lines(
-            outcomes,
+            &passed.outcomes,
             now,
             &mut self.last_reasons.borrow_mut(),
             self.settings.log,
             self.settings.metrics,
         ));
+        log::lines(&self.notices.borrow_mut().update(passed));
     }
 
     /// Tells the clusters what came of a pass.

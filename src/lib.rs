@@ -21,6 +21,7 @@
 //! - No log of another library is ever written.
 
 mod calls;
+pub mod capacity;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;

@@ -3,23 +3,32 @@
 //! All targets run at the same time; the calls to each kind of server are bounded, not the targets, so that a slow
 //! queue holds up nobody else. Each queue, each metric and each namespace's memory is read once, however many targets share it,
 //! and so are a namespace's other owners, but only once a target is about to change its count.
+//!
+//! The state of all targets of a namespace is written together, in one conditional patch when they are ready at the same time;
+//! then each target writes its count, all at the same time. A target that reads slowly delays the writes of the others by
+//! [`WRITE_QUIET`], and many that become ready one after another by [`WRITE_AT_MOST`]; those that are later share the next patch.
+//! Live and shadow targets have patches of their own.
 
 mod act;
+mod ledger;
 mod readings;
+mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3};
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3, pending, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::calls::in_turn;
+use crate::calls::{in_turn, seconds};
+use crate::capacity;
 use crate::decide::{Decision, Limit, Observation, Reading, decide, is_at_rest};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
@@ -29,16 +38,23 @@ use crate::ports::{
     ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
-use crate::stop::LastStops;
+use crate::stop::{Known, LastStops};
 use crate::ticks::Found;
-use act::{Act, Live, Remembered, Shadow, Task};
+use act::{Act, Hand, Live, Remembered, Shadow, Task};
+use ledger::{Group, Ledger};
 use readings::Readings;
+use writer::Writer;
 
 /// Calls at the same time to SQS, and as many to CloudWatch and to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
 /// Lambda can still shake hands with as many connections in its first second.
 pub const MAX_CALLS: usize = 32;
-/// Patches at the same time to one ConfigMap. They touch different keys but one object, so more only meet conflicts.
-const MAX_MEMORY_WRITES: usize = 4;
+/// State that is ready to be written waits this long for that of other targets of its namespace: until no more has become ready
+/// for a quarter of a second. Calls of a pass take 20 ms each, so that targets that are read at the same time share a patch, and
+/// one whose queue answers slowly does not delay the others noticeably.
+pub const WRITE_QUIET: Duration = Duration::from_millis(250);
+/// State that is ready to be written waits at most this long, however steadily more becomes ready: two seconds, in which 3,200
+/// calls are made, for a thousand targets and their workloads.
+pub const WRITE_AT_MOST: Duration = Duration::from_secs(2);
 /// A target is not acted on with less time than this left: two writes with one retry each.
 const ACT_RESERVE: Duration = Duration::from_secs(3);
 
@@ -95,6 +111,8 @@ pub struct Plan<'p> {
     pub turn: i64,
     /// What people have stopped.
     pub stops: &'p LastStops,
+    /// All targets of the function, polled now or not; `None` where they are not known in full.
+    pub known: Option<&'p Known>,
 }
 
 /// A target to poll.
@@ -113,6 +131,26 @@ impl<'t> From<&&'t Target> for Due<'t> {
             unless_at_rest: false,
         }
     }
+}
+
+/// What came of a pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed<'t> {
+    /// What came of each target, in the order in which they were given.
+    pub outcomes: Vec<Outcome<'t>>,
+    /// The namespaces whose ConfigMap was read.
+    pub namespaces: Vec<Namespace>,
+    /// What people should know of these namespaces, each once, in order.
+    pub notices: Vec<Notice>,
+}
+
+/// What people should know of a namespace. It fails no target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Notice {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The sentence, which names the namespace.
+    pub text: String,
 }
 
 /// What came of one target.
@@ -231,7 +269,7 @@ pub async fn run<'t, Q, W, M, C, L, S>(
     world: World<'_, Q, W, M, Hands<'_, C, L, S>>,
     targets: impl IntoIterator<Item = impl Into<Due<'t>>>,
     plan: Plan<'_>,
-) -> Vec<Outcome<'t>>
+) -> Passed<'t>
 where
     Q: Sources,
     W: Workloads,
@@ -243,7 +281,9 @@ where
     let targets: Vec<Due<'t>> = targets.into_iter().map(Into::into).collect();
     let clusters = { targets.iter() }.map(|due| plan.cluster(due.target).to_owned());
     let calls = Calls {
+        began: Instant::now(),
         deadline: plan.deadline,
+        ledger: Ledger::new(),
         sqs: Semaphore::new(MAX_CALLS),
         cloudwatch: Semaphore::new(MAX_CALLS),
         clusters: clusters
@@ -262,11 +302,23 @@ where
         })
         .collect();
     let mut outcomes = Vec::with_capacity(targets.len());
-    while let Some(outcome) = running.next().await {
-        outcomes.push(outcome);
-    }
+    let reaching = async {
+        while let Some(outcome) = running.next().await {
+            outcomes.push(outcome);
+        }
+    };
+    // The writers have no end of their own.
+    select(pin!(reaching), pin!(pass.write(&shared))).await;
     outcomes.sort_by_key(|(index, _)| *index);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    Passed {
+        outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
+        namespaces: shared
+            .loaded()
+            .map(|(namespace, _)| namespace)
+            .cloned()
+            .collect(),
+        notices: shared.notices(plan.known),
+    }
 }
 
 type SharedRead<'a, T> = Shared<LocalBoxFuture<'a, Result<T, Fault>>>;
@@ -286,7 +338,43 @@ struct Owners {
 
 struct SharedMemory<'a> {
     keys: SharedRead<'a, Rc<BTreeMap<String, String>>>,
-    writes: Semaphore,
+    live: Writer,
+    shadow: Writer,
+}
+
+impl SharedMemory<'_> {
+    /// What writes the state of targets in this mode.
+    fn writer(&self, mode: Mode) -> &Writer {
+        match mode {
+            Mode::Live => &self.live,
+            Mode::Shadow => &self.shadow,
+        }
+    }
+}
+
+impl<Q> SharedReads<'_, Q> {
+    /// The namespaces whose ConfigMap was read, and its keys.
+    fn loaded(&self) -> impl Iterator<Item = (&Namespace, &BTreeMap<String, String>)> {
+        self.memories.iter().filter_map(|(namespace, memory)| {
+            let keys = memory.keys.peek()?.as_ref().ok()?;
+            Some((namespace, keys.as_ref()))
+        })
+    }
+
+    /// What people should know of the namespaces that were read.
+    fn notices(&self, known: Option<&Known>) -> Vec<Notice> {
+        let mut notices = BTreeSet::new();
+        for (namespace, keys) in self.loaded() {
+            let full = capacity::warning(&namespace.name, keys);
+            let mistakes = known.map(|known| known.mistakes(namespace, keys));
+            let texts = full.into_iter().chain(mistakes.into_iter().flatten());
+            notices.extend(texts.map(|text| Notice {
+                namespace: namespace.clone(),
+                text,
+            }));
+        }
+        notices.into_iter().collect()
+    }
 }
 
 struct Pass<'w, Q, W, M, C, L, S> {
@@ -297,7 +385,9 @@ struct Pass<'w, Q, W, M, C, L, S> {
 
 /// The turns and the time for calls.
 struct Calls {
+    began: Instant,
     deadline: Option<Instant>,
+    ledger: Ledger,
     sqs: Semaphore,
     cloudwatch: Semaphore,
     /// By cluster: one that does not answer takes no other's turns.
@@ -324,17 +414,53 @@ impl Calls {
         self.clusters.get(cluster)
     }
 
-    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation.
+    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation. It enters the ledger as `count`
+    /// calls of its group, without the time in which it waits for its turn.
     async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
-        calls: Option<&Semaphore>,
+        turns: Option<&Semaphore>,
         reserve: Duration,
+        group: &Group,
+        count: usize,
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let limit = self.deadline;
-        let limit = limit.map(|deadline| deadline.checked_sub(reserve).unwrap_or(deadline));
-        in_turn(calls, limit, || Fault::out_of_time(what), call).await
+        let call = || {
+            let under_way = self.ledger.begin(group, count);
+            let call = call();
+            async move {
+                let result = call.await;
+                drop(under_way);
+                result
+            }
+        };
+        let late = || self.out_of_time(what);
+        in_turn(turns, self.before_deadline(reserve), late, call).await
+    }
+
+    /// When only `reserve` is left of the invocation.
+    fn before_deadline(&self, reserve: Duration) -> Option<Instant> {
+        let deadline = self.deadline?;
+        Some(deadline.checked_sub(reserve).unwrap_or(deadline))
+    }
+
+    /// No time left, with the calls that took the most of it.
+    fn out_of_time(&self, what: &str) -> Fault {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(self.began));
+        let cause = match left {
+            Some(left) if left < ACT_RESERVE => format!(
+                "the pass began with {} left, and {} are kept for its writes",
+                seconds(left),
+                seconds(ACT_RESERVE)
+            ),
+            Some(_) | None => {
+                let longest = self.ledger.longest();
+                longest.unwrap_or_else(|| "no call was made".to_owned())
+            }
+        };
+        Fault::out_of_time(what, &cause)
     }
 
     /// Whether there is time to act and to finish it.
@@ -388,30 +514,70 @@ where
                     let read = async move {
                         let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
                         let load = || self.world.memories.load(&namespace);
+                        let turns = self.calls.to(&namespace.cluster);
+                        let group = Group::StateReads(namespace.clone());
                         self.calls
-                            .bounded(self.calls.to(&namespace.cluster), ACT_RESERVE, &what, load)
+                            .bounded(turns, ACT_RESERVE, &group, 1, &what, load)
                             .await
                             .map(Rc::new)
                     };
+                    let latest = self.calls.before_deadline(ACT_RESERVE);
                     SharedMemory {
                         keys: read.boxed_local().shared(),
-                        writes: Semaphore::new(MAX_MEMORY_WRITES),
+                        live: Writer::new(latest),
+                        shadow: Writer::new(latest),
                     }
-                });
+                })
+                .writer(target.policy.mode)
+                .expect_target();
         }
         reads
+    }
+
+    /// Sends the state that targets want written, for ever. Without hands there is none.
+    async fn write(&self, shared: &SharedReads<'_, Q>) {
+        let calls = &self.calls;
+        if let Some(Hands {
+            scaler,
+            memories,
+            shadow_memories,
+        }) = self.world.hands
+        {
+            let live = &Live { scaler, memories };
+            let shadow = &Shadow {
+                memories: shadow_memories,
+            };
+            let writers = shared.memories.iter().map(|(namespace, memory)| {
+                join(
+                    write(&memory.live, namespace, Act { hand: live, calls }),
+                    write(
+                        &memory.shadow,
+                        namespace,
+                        Act {
+                            hand: shadow,
+                            calls,
+                        },
+                    ),
+                )
+            });
+            let mut writers: FuturesUnordered<_> = writers.collect();
+            while writers.next().await.is_some() {}
+        }
+        pending::<()>().await;
     }
 
     /// Begun by the first target that asks: while nothing is to be written, nobody looks.
     async fn owners(&self, namespace: Namespace) -> Rc<Owners> {
         let what = format!("looking for other autoscalers in `{}`", namespace.name);
         let calls = self.calls.to(&namespace.cluster);
+        let group = Group::Owners(namespace.clone());
         let autoscalers = || self.world.workloads.autoscalers(&namespace);
         let scaled_objects = || self.world.workloads.scaled_objects(&namespace);
         let (autoscalers, scaled_objects) = join(
-            self.calls.bounded(calls, ACT_RESERVE, &what, autoscalers),
             self.calls
-                .bounded(calls, ACT_RESERVE, &what, scaled_objects),
+                .bounded(calls, ACT_RESERVE, &group, 1, &what, autoscalers),
+            self.calls
+                .bounded(calls, ACT_RESERVE, &group, 1, &what, scaled_objects),
         )
         .await;
         Rc::new(Owners {
@@ -437,6 +603,7 @@ where
             outcome.effect = Effect::AtRest;
             return outcome;
         }
+        let turn = memory.writer(target.policy.mode).turn();
         let what = format!(
             "reading {} `{}/{}`",
             place.workload.kind.kind(),
@@ -444,9 +611,12 @@ where
             place.workload.name
         );
         let read = || self.world.workloads.read(&place);
+        let group = Group::Workloads(place.namespace.cluster.clone());
         let workload = self.calls.bounded(
             self.calls.to(&place.namespace.cluster),
             ACT_RESERVE,
+            &group,
+            1,
             &what,
             read,
         );
@@ -461,7 +631,7 @@ where
             .into_iter()
             .any(|fault| fault.kind == FaultKind::OutOfTime);
         if ran_out || !self.calls.has_time() {
-            return not_reached(outcome);
+            return self.not_reached(outcome);
         }
         let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
         outcome.faults.extend(failed.cloned());
@@ -498,13 +668,13 @@ where
         let decided = Decided::from(target, observation, state, self.plan.now);
         let faults = &mut outcome.faults;
         let Some(decided) = self.with_owners(target, decided, shared, faults).await else {
-            return not_reached(outcome);
+            return self.not_reached(outcome);
         };
         if decided.decision.contested {
             outcome.faults.push(contested(&place));
         }
         let remembered = keys.is_some().then_some(Remembered {
-            writes: &memory.writes,
+            turn: &turn,
             old: old.map(String::as_str),
             is_current: decided.state.as_ref() == Some(&decided.decision.state),
         });
@@ -520,6 +690,13 @@ where
             .await;
         outcome.decided = Some(decided);
         outcome.seen = Some(seen);
+        outcome
+    }
+
+    fn not_reached<'t>(&self, mut outcome: Outcome<'t>) -> Outcome<'t> {
+        let what = format!("target `{}`", outcome.target.id);
+        outcome.effect = Effect::NotReached;
+        outcome.faults.push(self.calls.out_of_time(&what));
         outcome
     }
 
@@ -611,11 +788,10 @@ async fn rests(target: &Target, memory: &SharedMemory<'_>) -> bool {
     state.is_some_and(|state| is_at_rest(&target.policy, &state))
 }
 
-fn not_reached(mut outcome: Outcome<'_>) -> Outcome<'_> {
-    let what = format!("target `{}`", outcome.target.id);
-    outcome.effect = Effect::NotReached;
-    outcome.faults.push(Fault::out_of_time(&what));
-    outcome
+async fn write<H: Hand>(writer: &Writer, namespace: &Namespace, act: Act<'_, H>) {
+    writer
+        .run(async |writes| act.store(namespace, writes).await)
+        .await;
 }
 
 impl Owners {

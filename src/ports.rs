@@ -82,10 +82,10 @@ pub trait Scaler {
 /// Reads the small memory of each target. What has nothing else cannot write it:
 ///
 /// ```compile_fail,E0599
-/// use outrigger::ports::{LiveMemories as _, Memories, Namespace};
+/// use outrigger::ports::{LiveMemories as _, Memories, Namespace, StateWrite};
 ///
-/// async fn look(memories: &impl Memories, namespace: &Namespace) {
-///     memories.store(namespace, "rollout.worker", None, "{}").await.ok();
+/// async fn look(memories: &impl Memories, namespace: &Namespace, writes: &[StateWrite]) {
+///     memories.store(namespace, writes).await;
 /// }
 /// ```
 pub trait Memories {
@@ -96,16 +96,33 @@ pub trait Memories {
     ) -> impl Future<Output = Result<BTreeMap<String, String>, Fault>>;
 }
 
+/// A write of the state of one workload. It names the workload and not the key, so that no write reaches a key that is not
+/// the state of a workload:
+///
+/// ```compile_fail,E0560
+/// use outrigger::ports::StateWrite;
+///
+/// let write = StateWrite { key: "pause".to_owned(), old: None, new: String::new() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateWrite {
+    /// Whose state it is.
+    pub workload: WorkloadRef,
+    /// The text that the key must still have; `None` means that the key must be absent.
+    pub old: Option<String>,
+    /// The text that replaces it.
+    pub new: String,
+}
+
 /// Keeps the memory of live targets.
 pub trait LiveMemories {
-    /// Replaces one key if it still has the old value, `None` meaning that it is absent; otherwise a lost race.
+    /// Replaces the keys `<kind>.<name>` of some workloads of a namespace, each if it still has its old value; otherwise that
+    /// write is a lost race. One result for each write, in order: a lost race of one leaves the others alone.
     fn store(
         &self,
         namespace: &Namespace,
-        key: &str,
-        old: Option<&str>,
-        new: &str,
-    ) -> impl Future<Output = Result<(), Fault>>;
+        writes: &[StateWrite],
+    ) -> impl Future<Output = Vec<Result<(), Fault>>>;
 }
 
 /// Keeps the memory of shadow targets, beside that of live ones. Shadow targets are composed of nothing else that writes, so
@@ -119,14 +136,12 @@ pub trait LiveMemories {
 /// }
 /// ```
 pub trait ShadowMemories {
-    /// Replaces the key `shadow.<kind>.<name>` of a workload if it still has the old value, `None` meaning that it is absent;
-    /// otherwise a lost race.
+    /// Replaces the keys `shadow.<kind>.<name>` of some workloads of a namespace, as [`LiveMemories::store`] does the others.
     fn store_shadow(
         &self,
-        place: &Place,
-        old: Option<&str>,
-        new: &str,
-    ) -> impl Future<Output = Result<(), Fault>>;
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> impl Future<Output = Vec<Result<(), Fault>>>;
 }
 
 /// Stands in for what writes where nothing may be written. It has no value, so that nothing can be written through it, and a
@@ -148,13 +163,13 @@ impl Scaler for Nobody {
 }
 
 impl LiveMemories for Nobody {
-    async fn store(&self, _: &Namespace, _: &str, _: Option<&str>, _: &str) -> Result<(), Fault> {
+    async fn store(&self, _: &Namespace, _: &[StateWrite]) -> Vec<Result<(), Fault>> {
         match *self {}
     }
 }
 
 impl ShadowMemories for Nobody {
-    async fn store_shadow(&self, _: &Place, _: Option<&str>, _: &str) -> Result<(), Fault> {
+    async fn store_shadow(&self, _: &Namespace, _: &[StateWrite]) -> Vec<Result<(), Fault>> {
         match *self {}
     }
 }
@@ -309,16 +324,13 @@ impl Fault {
         }
     }
 
-    /// No time left for `what`.
+    /// No time left for `what`, because of `cause`, such as "200 state writes to `shop/outrigger` took 61 s".
     #[must_use]
-    pub fn out_of_time(what: &str) -> Self {
-        let message = format!(
-            "no time left in this invocation for {what}; give the function a longer timeout"
-        );
+    pub fn out_of_time(what: &str, cause: &str) -> Self {
         Self {
             kind: FaultKind::OutOfTime,
             code: "DeadlineExceeded".to_owned(),
-            message,
+            message: format!("no time left in this invocation for {what}: {cause}"),
         }
     }
 }

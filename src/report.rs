@@ -1,7 +1,9 @@
 //! What an invocation says: log lines with the replayable record and the metrics, the response, the failure.
 
+mod notices;
 mod tally;
 
+pub use notices::Notices;
 pub use tally::Tally;
 
 use std::cmp::Ordering;
@@ -293,6 +295,10 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
     }
     if let (true, Json::Object(summary)) = (in_shadow > 0, &mut summary) {
         summary.insert("shadow".into(), json!(in_shadow));
+    }
+    let warnings: Vec<&str> = tally.notices().texts().collect();
+    if let (false, Json::Object(summary)) = (warnings.is_empty(), &mut summary) {
+        summary.insert("warnings".into(), json!(warnings));
     }
     line.insert("summary".into(), summary);
     Json::Object(line).to_string()

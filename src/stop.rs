@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decide::Stop;
+use crate::manifest::{Target, WorkloadRef};
 use crate::ports::Namespace;
 
 pub use mistakes::{MAX_MISTAKES, mistakes};
@@ -38,6 +39,35 @@ struct Switches {
 struct Switch {
     text: String,
     words: BTreeSet<String>,
+}
+
+/// The workloads of all targets of a function, by namespace.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<Namespace, Vec<WorkloadRef>>);
+
+impl Known {
+    /// Those of a configuration, where a target that names no cluster is in the default one.
+    #[must_use]
+    pub fn of(targets: &[Target], default_cluster: &str) -> Self {
+        let mut known: BTreeMap<Namespace, Vec<WorkloadRef>> = BTreeMap::new();
+        for target in targets {
+            let cluster = target.cluster.as_deref().unwrap_or(default_cluster);
+            let namespace = Namespace {
+                cluster: cluster.to_owned(),
+                name: target.id.namespace.clone(),
+            };
+            let workloads = known.entry(namespace).or_default();
+            workloads.push(target.workload.clone());
+        }
+        Self(known)
+    }
+
+    /// What people typed into the ConfigMap of a namespace that has no effect there.
+    #[must_use]
+    pub fn mistakes(&self, namespace: &Namespace, keys: &BTreeMap<String, String>) -> Vec<String> {
+        let workloads = self.0.get(namespace).into_iter().flatten();
+        mistakes(keys, &namespace.name, &workloads.collect::<Vec<_>>())
+    }
 }
 
 impl LastStops {

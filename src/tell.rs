@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::calls::in_turn;
+use crate::calls::{in_turn, seconds};
 use crate::manifest::{Configuration, ListedObject, Target, TargetId};
 use crate::pass::{Effect, Outcome};
 use crate::policy::Mode;
@@ -98,14 +98,17 @@ pub struct Untold {
 /// The turns and the time for calls.
 struct Calls {
     turns: Semaphore,
+    begun: Instant,
     limit: Instant,
 }
 
 impl Calls {
     fn new(deadline: Option<Instant>) -> Self {
-        let limit = Instant::now() + Duration::from_secs(TELL_SECONDS);
+        let begun = Instant::now();
+        let limit = begun + Duration::from_secs(TELL_SECONDS);
         Self {
             turns: Semaphore::new(MAX_CALLS),
+            begun,
             limit: deadline.map_or(limit, |deadline| deadline.min(limit)),
         }
     }
@@ -115,7 +118,10 @@ impl Calls {
         what: &str,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let late = || Fault::out_of_time(what);
+        let late = || {
+            let took = seconds(self.begun.elapsed());
+            Fault::out_of_time(what, &format!("Events and statuses took {took}"))
+        };
         in_turn(Some(&self.turns), Some(self.limit), late, call).await
     }
 }

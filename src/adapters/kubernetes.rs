@@ -4,6 +4,7 @@ mod connection;
 mod discovery;
 mod events;
 mod fault;
+mod keys;
 mod list;
 mod objects;
 mod observer;

@@ -30,11 +30,11 @@ use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::Configuration;
-use crate::pass::{self, Outcome, Plan, World};
+use crate::pass::{self, Outcome, Passed, Plan, World};
 use crate::policy::Identity;
 use crate::report::select;
 use crate::settings::{Settings, Source};
-use crate::stop::LastStops;
+use crate::stop::{Known, LastStops};
 use crate::wake::Scope;
 use crate::yaml;
 use asked::scope;
@@ -242,6 +242,8 @@ impl Status {
         let (mut targets, unknown) = select(&configuration, &self.scope);
         targets.retain(|target| self.is_in_namespace(&target.id.namespace));
         let now = self.clock.now();
+        let known = { stale.is_empty() }
+            .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
         let plan = Plan {
             now,
             // Each call has a timeout of its own.
@@ -250,14 +252,19 @@ impl Status {
             poll_seconds: Some(self.settings.poll_seconds()),
             turn: 0,
             stops: &self.stops,
+            known: known.as_ref(),
         };
         let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);
-        let outcomes = pass::run(world, &targets, plan).await;
+        let Passed {
+            outcomes,
+            namespaces: _,
+            notices,
+        } = pass::run(world, &targets, plan).await;
         let rows = self.rows(&outcomes, &configuration);
         if rows.is_empty() && unknown.is_empty() && stale.is_empty() {
             return Err(nothing(&configuration, self.namespace.as_deref(), &source));
         }
-        let mut errors = complaints(&rows);
+        let mut errors = complaints(&rows, &notices);
         for stale in &stale {
             let _infallible = writeln!(errors, "error: {}", printable(stale));
         }

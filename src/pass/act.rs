@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
+use super::ledger::Group;
+use super::writer::Turn;
 use super::{Calls, Decided, Effect};
 use crate::manifest::Target;
-use crate::ports::{Change, Fault, FaultKind, LiveMemories, Place, Scaler, Seen, ShadowMemories};
+use crate::ports::{
+    Change, Fault, FaultKind, LiveMemories, Namespace, Place, Scaler, Seen, ShadowMemories,
+    StateWrite,
+};
 use crate::state::State;
 
 /// What writes.
 pub(super) trait Hand {
-    /// Replaces what is remembered of a target.
-    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault>;
+    /// Replaces what is remembered of some targets of a namespace, with one result each.
+    async fn remember(
+        &self,
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>>;
 
     /// Changes the count, or does what this hand does instead.
     async fn scale(&self, place: &Place, change: &Change) -> Result<Effect, Fault>;
@@ -25,9 +32,12 @@ pub(super) struct Live<'w, C, L> {
 }
 
 impl<C: Scaler, L: LiveMemories> Hand for Live<'_, C, L> {
-    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        let key = place.workload.key();
-        self.memories.store(&place.namespace, &key, old, new).await
+    async fn remember(
+        &self,
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>> {
+        self.memories.store(namespace, writes).await
     }
 
     async fn scale(&self, place: &Place, change: &Change) -> Result<Effect, Fault> {
@@ -42,8 +52,12 @@ pub(super) struct Shadow<'w, S> {
 }
 
 impl<S: ShadowMemories> Hand for Shadow<'_, S> {
-    async fn remember(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        self.memories.store_shadow(place, old, new).await
+    async fn remember(
+        &self,
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>> {
+        self.memories.store_shadow(namespace, writes).await
     }
 
     async fn scale(&self, _: &Place, _: &Change) -> Result<Effect, Fault> {
@@ -63,8 +77,8 @@ pub(super) struct Task<'a> {
 /// What is kept for one target.
 #[derive(Clone, Copy)]
 pub(super) struct Remembered<'a> {
-    /// The turns at its ConfigMap.
-    pub(super) writes: &'a Semaphore,
+    /// Its turn at the writer of its namespace.
+    pub(super) turn: &'a Turn<'a>,
     /// The text of its key.
     pub(super) old: Option<&'a str>,
     /// Whether that text already says what the decision wants remembered.
@@ -89,7 +103,7 @@ impl<H: Hand> Act<'_, H> {
         let decision = &task.decided.decision;
         let mut is_remembered = remembered.is_some();
         if let Some(remembered) = remembered.filter(|remembered| !remembered.is_current) {
-            match self.remember(task, remembered, &decision.state).await {
+            match remember(task, remembered, &decision.state).await {
                 Ok(()) => {}
                 Err(fault) if fault.kind == FaultKind::LostRace => return Effect::LostRace,
                 Err(fault) => {
@@ -110,7 +124,7 @@ impl<H: Hand> Act<'_, H> {
             Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
             Err(fault) => {
                 if let (FaultKind::Failed, Some(remembered)) = (fault.kind, remembered) {
-                    self.take_back(task, remembered).await;
+                    take_back(task, remembered).await;
                 }
                 faults.push(fault);
                 Effect::NotDone
@@ -118,34 +132,21 @@ impl<H: Hand> Act<'_, H> {
         }
     }
 
-    /// A change that was surely not made is no longer pending: a count found unchanged would otherwise look like one that
-    /// somebody else took back. Without success the next pass is only the more careful.
-    async fn take_back(&self, task: Task<'_>, remembered: Remembered<'_>) {
-        let mut state = task.decided.decision.state.clone();
-        let pending = state.to_json().to_string();
-        state.pending = None;
-        let remembered = Remembered {
-            old: Some(&pending),
-            ..remembered
-        };
-        let _told_by_the_scale = self.remember(task, remembered, &state).await.is_ok();
-    }
-
-    async fn remember(
+    /// Writes the state of some targets of a namespace, in the time that is left.
+    pub(super) async fn store(
         &self,
-        task: Task<'_>,
-        remembered: Remembered<'_>,
-        state: &State,
-    ) -> Result<(), Fault> {
-        let Task { target, place, .. } = task;
-        let new = state.to_json().to_string();
-        let what = format!("remembering target `{}`", target.id);
-        let _permit = remembered.writes.acquire().await.ok();
-        let store = || self.hand.remember(place, remembered.old, &new);
-        let turns = self.calls.to(&place.namespace.cluster);
-        self.calls
-            .bounded(turns, Duration::ZERO, &what, store)
-            .await
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>> {
+        let what = format!("writing state to `{}/outrigger`", namespace.name);
+        let group = Group::StateWrites(namespace.clone());
+        let store = || async { Ok(self.hand.remember(namespace, writes).await) };
+        let turns = self.calls.to(&namespace.cluster);
+        let results = self
+            .calls
+            .bounded(turns, Duration::ZERO, &group, writes.len(), &what, store)
+            .await;
+        results.unwrap_or_else(|fault| vec![Err(fault); writes.len()])
     }
 
     async fn scale(&self, task: Task<'_>) -> Result<Effect, Fault> {
@@ -162,10 +163,33 @@ impl<H: Hand> Act<'_, H> {
             to: decided.decision.to,
         };
         let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
+        let cluster = &place.namespace.cluster;
         let scale = || self.hand.scale(place, &change);
-        let turns = self.calls.to(&place.namespace.cluster);
+        let (turns, group) = (self.calls.to(cluster), Group::Counts(cluster.clone()));
         self.calls
-            .bounded(turns, Duration::ZERO, &what, scale)
+            .bounded(turns, Duration::ZERO, &group, 1, &what, scale)
             .await
     }
+}
+
+/// A change that was surely not made is no longer pending: a count found unchanged would otherwise look like one that
+/// another writer took back. Without success the next pass is only the more careful.
+async fn take_back(task: Task<'_>, remembered: Remembered<'_>) {
+    let mut state = task.decided.decision.state.clone();
+    let pending = state.to_json().to_string();
+    state.pending = None;
+    let remembered = Remembered {
+        old: Some(&pending),
+        ..remembered
+    };
+    let _told_by_the_scale = remember(task, remembered, &state).await.is_ok();
+}
+
+async fn remember(task: Task<'_>, remembered: Remembered<'_>, state: &State) -> Result<(), Fault> {
+    let write = StateWrite {
+        workload: task.place.workload.clone(),
+        old: remembered.old.map(str::to_owned),
+        new: state.to_json().to_string(),
+    };
+    remembered.turn.write(write).await
 }

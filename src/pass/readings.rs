@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::{FutureExt as _, join_all};
 use jiff::Timestamp;
 
+use super::ledger::Group;
 use super::{ACT_RESERVE, Calls, SharedRead};
 use crate::decide::{QueueDepth, Reading};
 use crate::manifest::Target;
@@ -82,7 +83,10 @@ fn depth<'a>(
         let what = format!("reading the queue `{}`", queue.address.name());
         let depth = || sources.depth(&queue);
         let turns = Some(&calls.sqs);
-        calls.bounded(turns, ACT_RESERVE, &what, depth).await
+        let group = Group::Queues(queue.region.clone());
+        calls
+            .bounded(turns, ACT_RESERVE, &group, 1, &what, depth)
+            .await
     };
     read.boxed_local().shared()
 }
@@ -97,7 +101,10 @@ fn value<'a>(
         let what = format!("reading the metric {metric}");
         let value = || sources.metric(&metric, now);
         let turns = Some(&calls.cloudwatch);
-        calls.bounded(turns, ACT_RESERVE, &what, value).await
+        let group = Group::Metrics(metric.region.clone());
+        calls
+            .bounded(turns, ACT_RESERVE, &group, 1, &what, value)
+            .await
     };
     read.boxed_local().shared()
 }

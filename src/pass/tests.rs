@@ -2,14 +2,15 @@
 
 mod owners;
 mod rhythm;
+mod writes;
 
 use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::decide::{QueueDepth, Reason, Workload};
-use crate::manifest::{Configuration, Context, read};
+use crate::manifest::{Configuration, Context, WorkloadRef, read};
 use crate::policy::{Metric, Queue};
-use crate::ports::Change;
+use crate::ports::{Change, StateWrite};
 
 /// Servers in memory, with faults by name.
 #[derive(Default)]
@@ -26,6 +27,8 @@ struct Servers {
     faults: RefCell<BTreeMap<String, (Fault, u32)>>,
     /// Calls that never answer.
     hanging: RefCell<Vec<String>>,
+    /// Calls that take so long.
+    slow: RefCell<BTreeMap<String, Duration>>,
     calls: RefCell<Vec<String>>,
     running: Cell<usize>,
     most_running: Cell<usize>,
@@ -96,9 +99,17 @@ impl Servers {
         if self.hanging.borrow().contains(&name) {
             std::future::pending::<()>().await;
         }
+        let pause = self.slow.borrow().get(&name).copied();
+        if let Some(pause) = pause {
+            tokio::time::sleep_until(Instant::now() + pause).await;
+        }
         self.running.set(self.running.get() - 1);
+        self.fault(&name)
+    }
+
+    fn fault(&self, name: &str) -> Result<(), Fault> {
         let mut faults = self.faults.borrow_mut();
-        match faults.get_mut(&name) {
+        match faults.get_mut(name) {
             Some((fault, times)) if *times > 0 => {
                 *times -= 1;
                 Err(fault.clone())
@@ -173,40 +184,50 @@ impl Memories for Servers {
 }
 
 impl LiveMemories for Servers {
-    async fn store(
-        &self,
-        namespace: &Namespace,
-        key: &str,
-        old: Option<&str>,
-        new: &str,
-    ) -> Result<(), Fault> {
-        self.swap(namespace, key, old, new).await
+    async fn store(&self, namespace: &Namespace, writes: &[StateWrite]) -> Vec<Result<(), Fault>> {
+        self.swap(namespace, writes, WorkloadRef::key).await
     }
 }
 
 impl ShadowMemories for Servers {
-    async fn store_shadow(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        let key = place.workload.shadow_key();
-        self.swap(&place.namespace, &key, old, new).await
+    async fn store_shadow(
+        &self,
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>> {
+        self.swap(namespace, writes, WorkloadRef::shadow_key).await
     }
 }
 
 impl Servers {
+    /// The call is named by its keys in order, such as `store rollout.a rollout.b`. A fault of that name, or of `store default`, is one of
+    /// the whole patch, and one of `store rollout.a` is one of that key wherever it is.
     async fn swap(
         &self,
         namespace: &Namespace,
-        key: &str,
-        old: Option<&str>,
-        new: &str,
-    ) -> Result<(), Fault> {
-        self.call(format!("store {key}")).await?;
+        writes: &[StateWrite],
+        key_of: impl Fn(&WorkloadRef) -> String,
+    ) -> Vec<Result<(), Fault>> {
+        let keys: Vec<String> = writes.iter().map(|write| key_of(&write.workload)).collect();
+        let mut sorted = keys.clone();
+        sorted.sort();
+        let whole = self.call(format!("store {}", sorted.join(" "))).await;
+        let whole = whole.and_then(|()| self.fault(&format!("store {}", namespace.name)));
         let mut memories = self.memories.borrow_mut();
-        let keys = memories.get_mut(&namespace.name).unwrap();
-        if keys.get(key).map(String::as_str) != old {
-            return Err(Fault::lost_race("changed"));
-        }
-        keys.insert(key.to_owned(), new.to_owned());
-        Ok(())
+        let kept = memories.get_mut(&namespace.name).unwrap();
+        let mut swap = |key: &str, write: &StateWrite| {
+            whole.clone()?;
+            if keys.len() > 1 {
+                self.fault(&format!("store {key}"))?;
+            }
+            if kept.get(key) != write.old.as_ref() {
+                return Err(Fault::lost_race("changed"));
+            }
+            kept.insert(key.to_owned(), write.new.clone());
+            Ok(())
+        };
+        let writes = keys.iter().zip(writes);
+        writes.map(|(key, write)| swap(key, write)).collect()
     }
 }
 
@@ -243,6 +264,18 @@ async fn pass_at<'t>(
     deadline: Option<Duration>,
     dry_run: bool,
 ) -> Vec<Outcome<'t>> {
+    passed_at(servers, configuration, seconds, deadline, dry_run)
+        .await
+        .outcomes
+}
+
+async fn passed_at<'t>(
+    servers: &Servers,
+    configuration: &'t Configuration,
+    seconds: i64,
+    deadline: Option<Duration>,
+    dry_run: bool,
+) -> Passed<'t> {
     let hands = Hands {
         scaler: servers,
         memories: servers,
@@ -266,6 +299,7 @@ async fn pass_at<'t>(
             poll_seconds: None,
             turn: 0,
             stops: &servers.stops,
+            known: None,
         },
     )
     .await
@@ -728,9 +762,10 @@ async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
         poll_seconds: None,
         turn: 0,
         stops: &servers.stops,
+        known: None,
     };
     let world = World::to_look_at(&servers, &servers, &servers);
-    let looked = run(world, &targets, plan).await;
+    let looked = run(world, &targets, plan).await.outcomes;
     assert_eq!(effects(&looked), [(Effect::DryRun, false); 3]);
     assert!(
         !servers

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{and_more, messages};
+use super::{Notices, and_more, messages};
 use crate::decide::Reason;
-use crate::pass::{Effect, Outcome};
+use crate::pass::{Effect, Outcome, Passed};
 
 /// The outcomes of an invocation, by target.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub struct Tally<'t> {
     scaled_out: usize,
     scaled_in: usize,
     lost_races: usize,
+    notices: Notices,
 }
 
 /// A target and its polls.
@@ -56,6 +57,15 @@ impl<'t> Tally<'t> {
                 None => drop(self.targets.insert(*place, Polled::new(outcome))),
             }
         }
+    }
+
+    /// Adds what a pass says of namespaces.
+    pub fn note(&mut self, passed: &Passed<'_>) {
+        let _logged_by_the_environment = self.notices.update(passed);
+    }
+
+    pub(super) fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Whether no target was polled.

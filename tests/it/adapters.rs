@@ -4,6 +4,7 @@ mod access;
 mod cloudwatch;
 mod cluster;
 mod discovery;
+mod keys;
 mod objects;
 mod owners;
 mod retries;
@@ -18,7 +19,9 @@ use outrigger::adapters::kubernetes::Clusters;
 use outrigger::adapters::sqs::Sqs;
 use outrigger::manifest::{WorkloadKind, WorkloadRef};
 use outrigger::policy::{Identity, Queue, QueueAddress};
-use outrigger::ports::{Change, Fault, FaultKind, Namespace, Place, Seen, Workloads as _};
+use outrigger::ports::{
+    Change, Fault, FaultKind, LiveMemories as _, Namespace, Place, Seen, StateWrite, Workloads as _,
+};
 use outrigger::sandbox::Sandbox;
 use outrigger::settings::{Cluster, ClusterAddress};
 
@@ -122,6 +125,24 @@ fn place(kind: WorkloadKind, name: &str) -> Place {
 
 fn worker() -> Place {
     place(WorkloadKind::ROLLOUT, "worker")
+}
+
+/// A write of the state of a Rollout.
+fn state_write(name: &str, old: Option<&str>, new: &str) -> StateWrite {
+    StateWrite {
+        workload: place(WorkloadKind::ROLLOUT, name).workload,
+        old: old.map(str::to_owned),
+        new: new.to_owned(),
+    }
+}
+
+/// Writes the state of the Rollout `worker`.
+async fn store(clusters: &Clusters, old: Option<&str>, new: &str) -> Result<(), Fault> {
+    let mut results = clusters
+        .store(&namespace(), &[state_write("worker", old, new)])
+        .await;
+    assert_eq!(results.len(), 1);
+    results.remove(0)
 }
 
 /// The change of a workload from what was seen.

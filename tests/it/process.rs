@@ -4,6 +4,7 @@ mod cluster;
 mod configuration;
 pub(crate) mod events;
 mod log;
+mod namespaces;
 mod notices;
 mod owners;
 mod passes;

@@ -434,3 +434,17 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
     assert_eq!(code, 1);
     assert_names(&errors, &["names the file `x`", "-f FILE"]);
 }
+
+#[tokio::test]
+async fn a_memory_that_fills_up_is_a_warning() {
+    let sandbox = sandbox().await;
+    sandbox
+        .kubernetes()
+        .edit("configmaps", "default", "outrigger", |object| {
+            object["data"]["rollout.gone"] = json!("x".repeat(900_000));
+        });
+    let (code, _, errors) = run(&environment(&sandbox), WORKER, &[]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.starts_with("warning: "), "{errors}");
+    assert_names(&errors, &["`default/outrigger` holds 85 %"]);
+}

@@ -1,10 +1,11 @@
 //! Runs a script: the real passes against the modelled servers, watched after every poll.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use outrigger::decide::Rollout;
@@ -12,6 +13,8 @@ use outrigger::manifest::{Configuration, Target};
 use outrigger::pass::{self, Decided, Effect, Hands, Plan, World};
 use outrigger::policy::Trigger;
 use outrigger::stop::LastStops;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 use crate::Counts;
 use crate::random::Random;
@@ -24,6 +27,11 @@ use crate::watch::{Disturbance, Watch};
 const ENVIRONMENTS: usize = 3;
 /// A pass is over by then, or killed: what the deployed function has as its timeout.
 pub(crate) const LONGEST_PASS_SECONDS: i64 = 75;
+/// When a pass that has a deadline must be finished: then, less what the report takes.
+const DEADLINE: Duration = Duration::from_millis(74_500);
+/// Milliseconds that go by between two turns of a pass: mostly none, else less and more than a write waits for others. A whole
+/// pass has at most a hundred turns, and ends far from its deadline.
+const STEPS: [u64; 10] = [0, 0, 0, 0, 0, 1, 20, 100, 260, 700];
 
 /// Seconds after the beginning of the world.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -43,6 +51,8 @@ pub(crate) struct Tally {
     pub(crate) stores: u64,
     pub(crate) scales: u64,
     pub(crate) rests: u64,
+    /// Targets that a pass ran out of time for.
+    pub(crate) late: u64,
     /// Decisions by reason, and scaling ones by reason.
     pub(crate) reasons: Counts,
     pub(crate) scaled: Counts,
@@ -61,6 +71,7 @@ impl Tally {
             stores,
             scales,
             rests,
+            late,
             reasons,
             scaled,
         } = more;
@@ -74,6 +85,7 @@ impl Tally {
         self.stores += stores;
         self.scales += scales;
         self.rests += rests;
+        self.late += late;
         for (to, from) in [(&mut self.reasons, reasons), (&mut self.scaled, scaled)] {
             for (name, count) in from {
                 *to.entry(name).or_default() += count;
@@ -88,6 +100,7 @@ impl Tally {
             ("overlapping", self.overlapping),
             ("replayed", self.replayed),
             ("rests", self.rests),
+            ("late", self.late),
         ] {
             assert!(count > 0, "{what}");
         }
@@ -135,6 +148,7 @@ pub(crate) struct Ended {
 
 struct Pass {
     frame: Frame,
+    deadline: Option<Instant>,
     told: Rc<RefCell<Told>>,
     future: Pin<Box<dyn Future<Output = Vec<Ended>>>>,
 }
@@ -156,6 +170,10 @@ impl Environment {
 }
 
 struct Life {
+    /// The passes' own clock, which stands still but where the life moves it.
+    runtime: Runtime,
+    steps: Random,
+    with_deadlines: bool,
     servers: Rc<Servers>,
     rules: Vec<Rules>,
     configuration: Rc<Configuration>,
@@ -169,6 +187,13 @@ struct Life {
 
 pub(crate) fn run(script: &Script) -> Result<Tally, String> {
     let mut life = Life {
+        runtime: Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap(),
+        steps: Random::new(0),
+        with_deadlines: script.with_deadlines,
         servers: Rc::new(Servers::new()),
         rules: script.rules.clone(),
         configuration: Rc::new(configuration(&script.rules)),
@@ -198,7 +223,7 @@ impl Life {
     fn act(&mut self, action: &Action) -> Result<(), String> {
         let servers = Rc::clone(&self.servers);
         match action {
-            Action::Wait { seconds, jitter } => self.wait(*seconds, *jitter),
+            Action::Wait { seconds, jitter } => return self.wait(*seconds, *jitter),
             Action::Clock(skew) => {
                 self.skew = *skew;
                 self.disturb_all(Disturbance::Clock);
@@ -296,8 +321,38 @@ impl Life {
         Ok(())
     }
 
-    fn wait(&mut self, seconds: u32, jitter: u64) {
+    /// Of the passes that come near their deadline meanwhile some go on to their end there.
+    fn wait(&mut self, seconds: u32, jitter: u64) -> Result<(), String> {
+        let until = self.servers.seconds.get() + i64::from(seconds);
+        loop {
+            let now = self.servers.seconds.get();
+            let near = |pass: &Pass| pass.frame.began + LONGEST_PASS_SECONDS - 1;
+            let passes = self.passes.iter().filter(|pass| pass.deadline.is_some());
+            let moments = passes
+                .map(near)
+                .filter(|near| (now + 1..=until).contains(near));
+            let Some(moment) = moments.min() else {
+                break;
+            };
+            self.time_goes_by(u32::try_from(moment - now).unwrap(), jitter);
+            let late = self.passes.iter().position(|pass| near(pass) == moment);
+            if let (Some(late), true) = (late, self.steps.once_in(2)) {
+                let count = self.passes.len();
+                while self.passes.len() == count {
+                    self.go(late)?;
+                }
+            }
+        }
+        let left = until - self.servers.seconds.get();
+        if left > 0 {
+            self.time_goes_by(u32::try_from(left).unwrap(), jitter);
+        }
+        Ok(())
+    }
+
+    fn time_goes_by(&mut self, seconds: u32, jitter: u64) {
         self.servers.wait(seconds, jitter);
+        self.advance(Duration::from_secs(seconds.into()));
         for (workload, rival) in self.rivals.into_iter().enumerate() {
             if let Some(replicas) = rival {
                 self.set_count(workload, replicas);
@@ -306,6 +361,13 @@ impl Life {
         let ends = self.servers.seconds.get() - LONGEST_PASS_SECONDS;
         while let Some(late) = self.passes.iter().position(|pass| pass.frame.began < ends) {
             self.kill(late);
+        }
+    }
+
+    /// The passes' clock goes on.
+    fn advance(&self, duration: Duration) {
+        if !duration.is_zero() {
+            self.runtime.block_on(tokio::time::advance(duration));
         }
     }
 
@@ -374,6 +436,8 @@ impl Life {
         };
         let stops = Rc::clone(&self.environments[environment].stops);
         let (configuration, now) = (Rc::clone(&frame.configuration), frame.now);
+        let started = self.runtime.block_on(async { Instant::now() });
+        let deadline = self.with_deadlines.then(|| started + DEADLINE);
         let future = Box::pin(async move {
             let hands = Hands {
                 scaler: &ports,
@@ -388,15 +452,16 @@ impl Life {
             };
             let plan = Plan {
                 now,
-                deadline: None,
+                deadline,
                 default_cluster: "prod",
                 poll_seconds: None,
                 turn: 0,
                 stops: &stops,
+                known: None,
             };
             let targets: Vec<&Target> = configuration.targets.iter().collect();
-            let outcomes = pass::run(world, &targets, plan).await;
-            let ended = outcomes.into_iter().map(|outcome| Ended {
+            let passed = pass::run(world, &targets, plan).await;
+            let ended = passed.outcomes.into_iter().map(|outcome| Ended {
                 is_failed: outcome.is_failed(),
                 decided: outcome.decided,
                 effect: outcome.effect,
@@ -405,6 +470,7 @@ impl Life {
         });
         self.passes.push(Pass {
             frame,
+            deadline,
             told,
             future,
         });
@@ -415,11 +481,16 @@ impl Life {
         let Some(index) = pass.checked_rem(self.passes.len()) else {
             return Ok(());
         };
+        let step = self.steps.pick(&STEPS);
+        self.advance(Duration::from_millis(step));
         let pass = &mut self.passes[index];
-        let polled = pass
-            .future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        // Within the runtime for its clock; when the pass goes on is for the script to say.
+        let future = &mut pass.future;
+        let poll = |_: &mut Context<'_>| {
+            let context = &mut Context::from_waker(Waker::noop());
+            Poll::Ready(future.as_mut().poll(context))
+        };
+        let polled = self.runtime.block_on(poll_fn(poll));
         let writes = std::mem::take(&mut pass.told.borrow_mut().writes);
         for write in &writes {
             self.watch
@@ -428,9 +499,17 @@ impl Life {
         let Poll::Ready(ended) = polled else {
             return Ok(());
         };
-        let Pass { frame, told, .. } = self.passes.remove(index);
+        let Pass {
+            frame,
+            told,
+            deadline,
+            ..
+        } = self.passes.remove(index);
+        let now = self.runtime.block_on(async { Instant::now() });
+        let is_late = deadline.is_some_and(|deadline| now + Duration::from_secs(3) > deadline);
         let told = told.take();
         for (workload, ended) in ended.iter().enumerate() {
+            self.tally.late += u64::from(is_late && ended.effect == Effect::NotReached);
             self.watch
                 .ended(&frame, &told, workload, ended, &mut self.tally)?;
         }
@@ -503,6 +582,7 @@ impl Life {
     /// Whether a pass in a world that stands still writes anything.
     fn still_pass(&mut self, pause: i64) -> Result<bool, String> {
         self.servers.seconds.set(self.servers.seconds.get() + pause);
+        self.advance(Duration::from_secs(pause.unsigned_abs()));
         let before = self.tally.stores + self.tally.scales;
         self.whole_pass(false)?;
         Ok(self.tally.stores + self.tally.scales > before)

@@ -11,11 +11,14 @@ use crate::servers::{Call, Trouble};
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     pub(crate) rules: Vec<Rules>,
+    /// Whether passes have a deadline, as the deployed function gives them; without one they only may be killed.
+    pub(crate) with_deadlines: bool,
     pub(crate) actions: Vec<Action>,
 }
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "with deadlines: {}", self.with_deadlines)?;
         for (workload, rules) in self.rules.iter().enumerate() {
             writeln!(f, "{}: {}", WORKLOADS[workload], rules.spec)?;
         }
@@ -178,7 +181,12 @@ impl Script {
             .map(|_| action(&mut random, &kinds, busy))
             .collect();
         actions.push(Action::Steady);
-        Self { rules, actions }
+        let with_deadlines = random.once_in(2);
+        Self {
+            rules,
+            with_deadlines,
+            actions,
+        }
     }
 }
 

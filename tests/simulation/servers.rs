@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 use outrigger::decide::{QueueDepth, Rollout, Workload};
+use outrigger::manifest::WorkloadRef;
 use outrigger::owners::{Autoscaler, ScaledObject, TargetRef};
 use outrigger::policy::{Metric, MetricQuery, Queue};
 use outrigger::ports::{
     Change, Fault, FaultKind, LiveMemories, Memories, Namespace, Place, Scaler, Seen,
-    ShadowMemories, Sources, Workloads,
+    ShadowMemories, Sources, StateWrite, Workloads,
 };
 
 use crate::random::Random;
@@ -74,7 +75,7 @@ impl Trouble {
                 kind: FaultKind::Unclear,
                 ..Fault::failed("InternalError", "no answer")
             },
-            Self::OutOfTime => Fault::out_of_time("this call"),
+            Self::OutOfTime => Fault::out_of_time("this call", "it met trouble"),
             Self::LostRace => Fault::lost_race("it changed"),
         }
     }
@@ -230,6 +231,21 @@ impl Servers {
     }
 }
 
+/// Whether work that meets some trouble is done, and what its caller is told.
+fn carried_out<T>(
+    trouble: Option<Trouble>,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> (bool, Result<T, Fault>) {
+    match trouble {
+        None => {
+            let result = work();
+            (result.is_ok(), result)
+        }
+        Some(Trouble::AnswerLost) => (work().is_ok(), Err(Trouble::AnswerLost.fault())),
+        Some(trouble) => (false, Err(trouble.fault())),
+    }
+}
+
 /// One pass' way to the servers.
 pub(crate) struct Ports {
     pub(crate) servers: Rc<Servers>,
@@ -252,14 +268,7 @@ impl Ports {
         };
         Turns(before).await;
         let trouble = self.servers.trouble(call, index);
-        let (was_done, told) = match trouble {
-            None => {
-                let result = work();
-                (result.is_ok(), result)
-            }
-            Some(Trouble::AnswerLost) => (work().is_ok(), Err(Trouble::AnswerLost.fault())),
-            Some(trouble) => (false, Err(trouble.fault())),
-        };
+        let (was_done, told) = carried_out(trouble, work);
         done(was_done, &told);
         Turns(after).await;
         told
@@ -341,14 +350,14 @@ pub(crate) fn queue_of(metric: &Metric) -> &str {
     &dimensions[0].1
 }
 
-fn index_of(place: &Place) -> usize {
-    let name = &place.workload.name;
+fn index_of(workload: &WorkloadRef) -> usize {
+    let name = &workload.name;
     WORKLOADS.iter().position(|known| known == name).unwrap()
 }
 
 impl Workloads for Ports {
     async fn read(&self, place: &Place) -> Result<Seen, Fault> {
-        let index = index_of(place);
+        let index = index_of(&place.workload);
         let read = || {
             let pods = &self.servers.pods.borrow()[index];
             let workload = Workload {
@@ -406,7 +415,7 @@ fn reference(workload: usize) -> TargetRef {
 
 impl Scaler for Ports {
     async fn scale(&self, place: &Place, change: &Change) -> Result<(), Fault> {
-        let workload = index_of(place);
+        let workload = index_of(&place.workload);
         let write = || {
             let pods = &mut self.servers.pods.borrow_mut()[workload];
             if (pods.uid.to_string(), pods.replicas) != (change.uid.clone(), change.from) {
@@ -444,60 +453,121 @@ impl Memories for Ports {
 }
 
 impl LiveMemories for Ports {
-    async fn store(
-        &self,
-        _: &Namespace,
-        key: &str,
-        old: Option<&str>,
-        new: &str,
-    ) -> Result<(), Fault> {
-        self.write_key(key, old, new).await
+    async fn store(&self, _: &Namespace, writes: &[StateWrite]) -> Vec<Result<(), Fault>> {
+        self.write_keys(writes, WorkloadRef::key).await
     }
 }
 
 impl ShadowMemories for Ports {
-    async fn store_shadow(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        self.write_key(&place.workload.shadow_key(), old, new).await
+    async fn store_shadow(&self, _: &Namespace, writes: &[StateWrite]) -> Vec<Result<(), Fault>> {
+        self.write_keys(writes, WorkloadRef::shadow_key).await
     }
 }
 
 impl Ports {
-    async fn write_key(&self, key: &str, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        let workload = WORKLOADS
+    /// Some keys at once, or in several patches with other things between them. What one meets, the others may meet too.
+    async fn write_keys(
+        &self,
+        writes: &[StateWrite],
+        key_of: impl Fn(&WorkloadRef) -> String,
+    ) -> Vec<Result<(), Fault>> {
+        let (before, after, pause, is_shared) = {
+            let mut pace = self.pace.borrow_mut();
+            let (before, after) = (pace.below(3), pace.below(3));
+            let pause = if pace.once_in(3) { pace.below(3) } else { 0 };
+            (before, after, pause, pace.once_in(2))
+        };
+        let workloads = writes.iter().map(|write| index_of(&write.workload));
+        let mut given_up = GivenUp {
+            told: &self.told,
+            workloads: workloads.collect(),
+        };
+        Turns(before).await;
+        let mut troubles: Vec<Option<Trouble>> = writes
             .iter()
-            .position(|name| key.ends_with(&format!(".{name}")))
-            .unwrap();
-        let write = || {
+            .map(|write| self.servers.trouble(Call::Store, index_of(&write.workload)))
+            .collect();
+        // A lost race is always one of a single key.
+        let met = troubles.iter().flatten().copied();
+        let met = { met }.find(|trouble| *trouble != Trouble::LostRace);
+        if is_shared && met.is_some() {
+            troubles.fill(met);
+        }
+        let mut answers = Vec::new();
+        for (write, trouble) in writes.iter().zip(troubles) {
+            if !answers.is_empty() {
+                Turns(pause).await;
+            }
+            given_up
+                .workloads
+                .retain(|left| *left != index_of(&write.workload));
+            answers.push(self.write_key(write, key_of(&write.workload), trouble));
+        }
+        Turns(after).await;
+        answers
+    }
+
+    fn write_key(
+        &self,
+        write: &StateWrite,
+        key: String,
+        trouble: Option<Trouble>,
+    ) -> Result<(), Fault> {
+        let StateWrite { workload, old, new } = write;
+        let workload = index_of(workload);
+        let swap = || {
             let mut keys = self.servers.keys.borrow_mut();
             let Some(keys) = keys.as_mut() else {
                 return Err(Fault::failed("NotFound", "no ConfigMap"));
             };
-            if keys.get(key).map(String::as_str) != old {
+            if keys.get(&key) != old.as_ref() {
                 return Err(Fault::lost_race("changed"));
             }
-            keys.insert(key.to_owned(), new.to_owned());
+            keys.insert(key.clone(), new.clone());
             Ok(())
         };
-        self.call(Call::Store, workload, write, |done, answer| {
-            let (answer, key, text) = (answer.clone(), key.to_owned(), new.to_owned());
-            let mut told = self.told.borrow_mut();
-            if told.scale_calls[workload] > 0 {
-                told.writes.push(Write::TakeBack {
-                    workload,
-                    done,
-                    text,
-                });
-                return;
-            }
-            told.stores[workload] = Some(Store { done, answer });
+        let (done, answer) = carried_out(trouble, swap);
+        let mut told = self.told.borrow_mut();
+        let text = new.clone();
+        if told.scale_calls[workload] > 0 {
+            told.writes.push(Write::TakeBack {
+                workload,
+                done,
+                text,
+            });
+        } else {
+            told.stores[workload] = Some(Store {
+                done,
+                answer: answer.clone(),
+            });
             told.writes.push(Write::Store {
                 workload,
                 done,
                 key,
                 text,
             });
-        })
-        .await
+        }
+        answer
+    }
+}
+
+/// Writes that were asked for. Those that are left when the deadline comes are not carried out.
+struct GivenUp<'t> {
+    told: &'t RefCell<Told>,
+    workloads: Vec<usize>,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let mut told = self.told.borrow_mut();
+        for workload in &self.workloads {
+            if told.scale_calls[*workload] == 0 {
+                told.stores[*workload] = Some(Store {
+                    done: false,
+                    answer: Err(Trouble::OutOfTime.fault()),
+                });
+            }
+        }
     }
 }
 

@@ -33,6 +33,10 @@ pub(super) struct Failure {
     pub(super) replicas_unset: Option<String>,
     /// The server says that a value is invalid, and not only that a patch does not apply.
     invalid: bool,
+    /// The fields that the server says are invalid, such as `data[rollout.worker]`.
+    refused: Vec<String>,
+    /// The server says that the object would be too large.
+    is_full: bool,
     pub(super) fault: Fault,
 }
 
@@ -40,7 +44,7 @@ pub(super) fn next(error: &kube::Error) -> Next {
     match error {
         kube::Error::Api(status) => match status.code {
             401 => Next::NewToken,
-            _ if is_without_replicas(status) => Next::GiveUp,
+            _ if is_without_replicas(status) || is_full(status) => Next::GiveUp,
             409 | 429 | 500 | 502 | 503 | 504 => {
                 let asked = status
                     .details
@@ -71,8 +75,24 @@ fn is_without_replicas(status: &kube::core::Status) -> bool {
 /// A 429 or a 409 says that it was not.
 pub(super) fn is_ambiguous(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => status.code >= 500,
+        kube::Error::Api(status) => status.code >= 500 && !is_full(status),
         _ => true,
+    }
+}
+
+/// Whether the object would be too large: for the API server, which counts the bytes of a ConfigMap's values, or for etcd,
+/// which takes no request of more than 1.5 MiB.
+/// <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go>, `ValidateConfigMap`
+fn is_full(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let is_too_long = |cause: &kube::core::response::StatusCause| {
+        cause.reason == "FieldValueTooLong" || cause.message.starts_with("Too long")
+    };
+    match status.code {
+        413 => true,
+        422 => causes.into_iter().any(is_too_long),
+        500 => status.message.contains("request is too large"),
+        _ => false,
     }
 }
 
@@ -82,10 +102,28 @@ fn is_invalid(status: &kube::core::Status) -> bool {
     status.code == 422 && details.is_some_and(|details| !details.causes.is_empty())
 }
 
+fn refused_fields(error: &kube::Error) -> Vec<String> {
+    let kube::Error::Api(status) = error else {
+        return Vec::new();
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.map(|cause| cause.field.clone()).collect()
+}
+
 impl Failure {
     /// Whether the test of a JSON Patch failed: somebody else was faster.
     pub(super) fn is_stale(&self) -> bool {
         self.status == Some(422) && !self.invalid
+    }
+
+    /// Whether the server refuses the field.
+    pub(super) fn refuses(&self, field: &str) -> bool {
+        self.refused.iter().any(|refused| refused == field)
+    }
+
+    /// Whether the server says that the object would be too large.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Whether the answer was too large to be read.
@@ -99,6 +137,8 @@ impl Failure {
             maybe_done: false,
             replicas_unset: None,
             invalid: false,
+            refused: Vec::new(),
+            is_full: false,
             fault,
         }
     }
@@ -147,6 +187,8 @@ impl Failure {
             maybe_done,
             replicas_unset,
             invalid: matches!(error, kube::Error::Api(status) if is_invalid(status)),
+            refused: refused_fields(error),
+            is_full: matches!(error, kube::Error::Api(status) if is_full(status)),
             fault: Fault {
                 kind: FaultKind::Failed,
                 code,
@@ -320,5 +362,49 @@ fn needed_hint(call: &Call<'_>, status: Option<u16>) -> Option<String> {
                 .to_owned(),
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: bool) {
+        let status: kube::core::Status = serde_json::from_str(body).unwrap();
+        assert_eq!(is_full(&status), expected, "{body}");
+        let error = kube::Error::Api(Box::new(status));
+        assert!(!expected || next(&error) == Next::GiveUp, "{body}");
+        assert!(!expected || !is_ambiguous(&error), "{body}");
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_is_refused_for_good() {
+        let etcd =
+            r#"{"code":500,"reason":"InternalError","message":"etcdserver: request is too large"}"#;
+        check(etcd, true);
+        let body = r#"{"code":413,"reason":"RequestEntityTooLarge","message":"Request entity too large: limit is 3145728"}"#;
+        check(body, true);
+        let cause = r#"{"code":422,"reason":"Invalid","message":"ConfigMap \"outrigger\" is invalid: []: Too long: may not be more than 1048576 bytes",
+            "details":{"causes":[{"reason":"FieldValueTooLong","message":"Too long: may not be more than 1048576 bytes","field":"[]"}]}}"#;
+        check(cause, true);
+        // An older server's words, and a server that gives no reason.
+        check(
+            &cause.replace("may not be more than", "must have at most"),
+            true,
+        );
+        check(
+            &cause.replace("\"reason\":\"FieldValueTooLong\",", ""),
+            true,
+        );
+        let key = r#"{"code":422,"reason":"Invalid","message":"no","details":{"causes":[{"reason":"FieldValueInvalid","message":"Invalid value","field":"data[a]"}]}}"#;
+        check(key, false);
+        check(
+            r#"{"code":422,"reason":"Invalid","message":"the server rejected our request due to an error in our request","details":{}}"#,
+            false,
+        );
+        check(
+            r#"{"code":500,"reason":"InternalError","message":"no leader"}"#,
+            false,
+        );
     }
 }

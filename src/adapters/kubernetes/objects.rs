@@ -1,4 +1,4 @@
-//! Workloads, their `/scale`, and the ConfigMap with the state.
+//! Workloads, their `/scale`, and the read of the ConfigMap with the state.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,7 @@ use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
 use crate::owners::{Autoscaler, ScaledObject};
-use crate::ports::{
-    Change, Fault, FaultKind, LiveMemories, Memories, Namespace, Place, Scaler, Seen, Workloads,
-};
+use crate::ports::{Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads};
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
 pub(super) const CONFIG_MAP: &str = "outrigger";
@@ -222,59 +220,6 @@ impl Memories for Clusters {
     }
 }
 
-impl LiveMemories for Clusters {
-    /// A compare-and-swap of one key: `test` against `null` passes when it is absent.
-    async fn store(
-        &self,
-        namespace: &Namespace,
-        key: &str,
-        old: Option<&str>,
-        new: &str,
-    ) -> Result<(), Fault> {
-        let pointer = format!("/data/{key}");
-        let patch = json!([
-            {"op": "test", "path": pointer, "value": old},
-            {"op": "add", "path": pointer, "value": new},
-        ]);
-        let call = Call {
-            cluster: &namespace.cluster,
-            method: "PATCH",
-            path: format!(
-                "{}?fieldManager={FIELD_MANAGER}",
-                config_map_path(namespace)
-            ),
-            body: patch.to_string().into_bytes(),
-            what: format!(
-                "write key `{key}` of the ConfigMap `{}/{CONFIG_MAP}`",
-                namespace.name
-            ),
-        };
-        let Err(failure) = self.send::<Json>(&call).await else {
-            return Ok(());
-        };
-        match failure {
-            Failure {
-                status: Some(422),
-                maybe_done,
-                fault,
-                ..
-            } => {
-                let now = self.load(namespace).await?;
-                match now.get(key).map(String::as_str) {
-                    // An attempt before was carried out although its answer was lost.
-                    Some(now) if maybe_done && now == new => Ok(()),
-                    // The test cannot have failed: the server refuses something else, such as a ConfigMap without data.
-                    now if now == old => Err(fault),
-                    _ => Err(Fault::lost_race(format!(
-                        "another copy wrote key `{key}` first"
-                    ))),
-                }
-            }
-            Failure { fault, .. } => Err(fault),
-        }
-    }
-}
-
 fn name_of(place: &Place) -> String {
     let Place {
         namespace,
@@ -328,7 +273,7 @@ fn workload_path(place: &Place, plural: &str) -> String {
     )
 }
 
-fn config_map_path(namespace: &Namespace) -> String {
+pub(super) fn config_map_path(namespace: &Namespace) -> String {
     format!(
         "/api/v1/namespaces/{}/configmaps/{CONFIG_MAP}",
         namespace.name

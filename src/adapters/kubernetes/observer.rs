@@ -1,9 +1,10 @@
 //! The way to the clusters of shadow targets.
 
 use super::Clusters;
-use crate::ports::{Fault, LiveMemories as _, Place, ShadowMemories};
+use crate::manifest::WorkloadRef;
+use crate::ports::{Fault, Namespace, ShadowMemories, StateWrite};
 
-/// Writes the memory of shadow targets: one key of one ConfigMap in each namespace. It names the key itself, so that no other
+/// Writes the memory of shadow targets: their keys of one ConfigMap in each namespace. It names the keys itself, so that no other
 /// can be written through it, and it has no way to write a count:
 ///
 /// ```compile_fail,E0277
@@ -37,8 +38,14 @@ impl Clusters {
 }
 
 impl ShadowMemories for Observer<'_> {
-    async fn store_shadow(&self, place: &Place, old: Option<&str>, new: &str) -> Result<(), Fault> {
-        let key = place.workload.shadow_key();
-        self.clusters.store(&place.namespace, &key, old, new).await
+    async fn store_shadow(
+        &self,
+        namespace: &Namespace,
+        writes: &[StateWrite],
+    ) -> Vec<Result<(), Fault>> {
+        let clusters = self.clusters;
+        clusters
+            .write_keys(namespace, writes, WorkloadRef::shadow_key)
+            .await
     }
 }

@@ -346,7 +346,7 @@ fn the_same_error_is_told_once() {
     let objects: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     let configuration = configuration(&objects);
     let all: Vec<Outcome<'_>> = configuration.targets.iter().map(unread).collect();
-    let text = complaints(&all.iter().map(Row::Seen).collect::<Vec<_>>());
+    let text = complaints(&all.iter().map(Row::Seen).collect::<Vec<_>>(), &[]);
     let (error, hint) = text.split_once('\n').unwrap();
     assert_eq!(
         error,
@@ -365,7 +365,7 @@ fn the_same_error_is_told_once() {
         }
     });
     let all: Vec<Outcome<'_>> = differing.collect();
-    let text = complaints(&all.iter().map(Row::Seen).collect::<Vec<_>>());
+    let text = complaints(&all.iter().map(Row::Seen).collect::<Vec<_>>(), &[]);
     assert_eq!(text.lines().count(), MAX_ERRORS + 1);
     assert!(
         text.ends_with("error: and 10 more errors; -o json has them all\n"),

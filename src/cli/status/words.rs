@@ -6,12 +6,13 @@ use super::row::{Row, RowError};
 use crate::cli::hinted;
 use crate::fields::is_near;
 use crate::manifest::{Configuration, Target};
+use crate::pass::Notice;
 
 /// Errors that are printed below a table. Nobody reads more, and `-o json` has them all.
 pub(super) const MAX_ERRORS: usize = 50;
 
-/// The errors and warnings of all rows, each message once.
-pub(super) fn complaints(rows: &[Row<'_>]) -> String {
+/// The errors and warnings of all rows and their namespaces, each message once.
+pub(super) fn complaints(rows: &[Row<'_>], notices: &[Notice]) -> String {
     let mut messages: Vec<(String, Vec<String>)> = Vec::new();
     let mut is_about_rights = false;
     for row in rows {
@@ -49,6 +50,13 @@ pub(super) fn complaints(rows: &[Row<'_>]) -> String {
             let warning = format!("{}: {warning}", row.name());
             let _infallible = writeln!(text, "warning: {}", printable(&warning));
         }
+    }
+    for Notice {
+        namespace: _,
+        text: notice,
+    } in notices
+    {
+        let _infallible = writeln!(text, "warning: {}", printable(notice));
     }
     if is_about_rights {
         text += "hint: `outrigger status` asks with your own AWS credentials, so that what is said of the function's role is about them; \

@@ -93,8 +93,9 @@ impl Schedule {
             poll_seconds: NonZeroU32::new(self.sync_seconds),
             turn: 0,
             stops: &self.servers.stops,
+            known: None,
         };
-        run(world, due, plan).await
+        run(world, due, plan).await.outcomes
     }
 
     /// Seconds from a burst until a count is set.

@@ -76,6 +76,38 @@ impl Failure {
         }
     }
 
+    /// A ConfigMap whose values are too long. The server says where by a path that is empty.
+    /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go>, `ValidateConfigMap`
+    pub(super) fn too_long(name: &str, limit: usize) -> Self {
+        let message = format!("Too long: may not be more than {limit} bytes");
+        Self::invalid_config_map(name, "[]", "FieldValueTooLong", &message)
+    }
+
+    /// A ConfigMap with a key that is too long.
+    pub(super) fn key_too_long(name: &str, key: &str, limit: usize) -> Self {
+        let field = format!("data[{key}]");
+        let message = format!("Invalid value: \"{key}\": must be no more than {limit} characters");
+        Self::invalid_config_map(name, &field, "FieldValueInvalid", &message)
+    }
+
+    /// A ConfigMap with a field that the server refuses, and why.
+    fn invalid_config_map(name: &str, field: &str, reason: &str, message: &str) -> Self {
+        let mut failure = Self::invalid("", "ConfigMap", name, &format!("{field}: {message}"));
+        let cause = json!({"reason": reason, "message": message, "field": field});
+        if let Some(details) = failure.details.as_object_mut() {
+            details.insert("causes".to_owned(), json!([cause]));
+        }
+        failure
+    }
+
+    /// A JSON Patch with more operations than the server carries out.
+    pub(super) fn too_many_operations(limit: usize, found: usize) -> Self {
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {limit}, got {found}"
+        );
+        Self::new(413, "RequestEntityTooLarge", message)
+    }
+
     /// A count below zero. Built-in kinds are checked as a `Scale`, custom ones by the path in their definition.
     pub(super) fn negative(resource: &Resource, name: &str, count: i64) -> Self {
         if resource.custom {

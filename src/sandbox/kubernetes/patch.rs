@@ -9,12 +9,20 @@ pub(super) enum PatchError {
     Malformed,
     /// A `test` failed or a path is not there.
     DoesNotApply,
+    /// It has so many operations.
+    TooMany(usize),
 }
+
+/// Operations of one patch, as in an API server.
+pub(super) const MAX_OPERATIONS: usize = 10_000;
 
 /// Applies every operation or none.
 pub(super) fn json_patch(document: &Value, body: &[u8]) -> Result<Value, PatchError> {
     let operations: Vec<Map<String, Value>> =
         serde_json::from_slice(body).map_err(|_| PatchError::Malformed)?;
+    if operations.len() > MAX_OPERATIONS {
+        return Err(PatchError::TooMany(operations.len()));
+    }
     let mut patched = document.clone();
     for operation in &operations {
         let text = |field: &str| operation.get(field).and_then(Value::as_str);

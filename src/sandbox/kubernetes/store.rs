@@ -48,6 +48,12 @@ struct Stored {
     writes: Vec<(u32, u32)>,
 }
 
+/// Bytes of all values of a ConfigMap.
+const MAX_CONFIG_MAP_BYTES: usize = 1 << 20;
+
+/// Bytes of a key of a ConfigMap.
+const MAX_KEY_BYTES: usize = 253;
+
 /// Stands for a count that is not set while a `Scale` is patched.
 const UNSET: i64 = -1;
 
@@ -406,6 +412,9 @@ fn apply(resource: &Resource, current: &Value, change: Change<'_>) -> Result<Val
         Change::JsonPatch(body) => patch::json_patch(current, body).map_err(|error| match error {
             PatchError::Malformed => Failure::bad_request("error decoding patch"),
             PatchError::DoesNotApply => Failure::patch_refused(),
+            PatchError::TooMany(found) => {
+                Failure::too_many_operations(patch::MAX_OPERATIONS, found)
+            }
         }),
         Change::StrategicMergePatch(_) if resource.custom => Err(Failure::patch_type(resource)),
         Change::MergePatch(body) | Change::StrategicMergePatch(body) => {
@@ -513,6 +522,9 @@ fn normalise(place: Place<'_>, object: &mut Value) -> Result<(), Failure> {
                 ));
             }
         }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(Failure::key_too_long(place.name, key, MAX_KEY_BYTES));
+        }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         if !key.chars().all(allowed) {
             let cause = format!(
@@ -520,6 +532,10 @@ fn normalise(place: Place<'_>, object: &mut Value) -> Result<(), Failure> {
             );
             return Err(Failure::invalid("", "ConfigMap", place.name, &cause));
         }
+    }
+    let bytes: usize = data.values().filter_map(Value::as_str).map(str::len).sum();
+    if bytes > MAX_CONFIG_MAP_BYTES {
+        return Err(Failure::too_long(place.name, MAX_CONFIG_MAP_BYTES));
     }
     if data.is_empty()
         && let Some(fields) = object.as_object_mut()

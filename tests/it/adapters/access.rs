@@ -1,11 +1,11 @@
 //! Who is let in, and what they may.
 
-use outrigger::ports::{LiveMemories as _, Memories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{Memories as _, Scaler as _, Workloads as _};
 use outrigger::sandbox::authenticator::Refusal;
 use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{SandboxOptions, Service};
 
-use super::{change, clusters, failed, namespace, read, worker};
+use super::{change, clusters, failed, namespace, read, store, worker};
 use crate::support::{SCALE, actions, assert_names, bare, count, furnish, sandbox, until};
 
 /// The role of the sandbox's own credentials.
@@ -133,8 +133,7 @@ async fn a_missing_right_is_told_at_once() {
     let read = failed(clusters.read(&worker()).await);
     let scaled = failed(clusters.scale(&worker(), &change).await);
     let loaded = failed(clusters.load(&namespace()).await);
-    let namespace = namespace();
-    let stored = clusters.store(&namespace, "rollout.worker", None, "new");
+    let stored = store(&clusters, None, "new");
     let stored = failed(stored.await);
     for ((code, message), verb, resource) in [
         (read, "get", "rollouts.argoproj.io"),

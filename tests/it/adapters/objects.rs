@@ -11,7 +11,9 @@ use outrigger::sandbox::kubernetes::KubernetesFault;
 use outrigger::sandbox::{Sandbox, SandboxOptions, Service};
 use serde_json::json;
 
-use super::{change, clusters, failed, lost_race, namespace, place, read, worker};
+use super::{
+    change, clusters, failed, lost_race, namespace, place, read, state_write, store, worker,
+};
 use crate::support::{SCALE, actions, assert_names, bare, count, sandbox};
 
 const READ: &str = "GET /apis/argoproj.io/v1alpha1/namespaces/default/rollouts/worker";
@@ -243,7 +245,7 @@ async fn a_key_is_created_and_replaced() {
     assert_eq!(load(&clusters).await.keys().collect::<Vec<_>>(), ["about"]);
     let first = r#"{"v":1,"text":"a \"quoted\" ~/one"}"#;
     for (old, new) in [(None, first), (Some(first), "second")] {
-        let stored = clusters.store(&namespace(), KEY, old, new).await;
+        let stored = store(&clusters, old, new).await;
         assert_eq!(stored, Ok(()));
         let keys = load(&clusters).await;
         assert_eq!(keys[KEY], new);
@@ -257,17 +259,14 @@ async fn a_key_is_created_and_replaced() {
 async fn a_key_that_changed_is_a_lost_race() {
     let sandbox = sandbox().await;
     let clusters = clusters(&sandbox).await;
-    let namespace = namespace();
-    clusters
-        .store(&namespace, KEY, None, "theirs")
-        .await
-        .unwrap();
+    store(&clusters, None, "theirs").await.unwrap();
     for old in [None, Some("ours")] {
-        let message = lost_race(clusters.store(&namespace, KEY, old, "new").await);
+        let message = lost_race(store(&clusters, old, "new").await);
         assert_names(&message, &[KEY]);
     }
-    let stored = clusters.store(&namespace, "rollout.other", Some("gone"), "new");
-    lost_race(stored.await);
+    let other = state_write("other", Some("gone"), "new");
+    let mut stored = clusters.store(&namespace(), &[other]).await;
+    lost_race(stored.remove(0));
     let keys = load(&clusters).await;
     assert_eq!(keys[KEY], "theirs");
     assert!(!keys.contains_key("rollout.other"));
@@ -280,7 +279,7 @@ async fn a_store_whose_answer_is_lost_is_a_success() {
     for (old, new) in [(None, "first"), (Some("first"), "second")] {
         let fault = KubernetesFault::ApplyThenReset;
         sandbox.kubernetes().fail("PATCH /configmaps/", fault, 1);
-        let stored = clusters.store(&namespace(), KEY, old, new).await;
+        let stored = store(&clusters, old, new).await;
         assert_eq!(stored, Ok(()));
         assert_eq!(load(&clusters).await[KEY], new);
     }
@@ -294,7 +293,7 @@ async fn a_missing_memory_is_told_with_the_command_that_makes_it() {
         .delete_configmap("default", "outrigger");
     let clusters = clusters(&sandbox).await;
     let loaded = failed(clusters.load(&namespace()).await);
-    let stored = failed(clusters.store(&namespace(), KEY, None, "new").await);
+    let stored = failed(store(&clusters, None, "new").await);
     for (code, message) in [loaded, stored] {
         assert_eq!(code, "NotFound");
         let command = "kubectl apply -k infra/kubernetes";
@@ -310,7 +309,7 @@ async fn a_memory_without_data_is_empty_and_cannot_be_written() {
         .create_configmap("default", "outrigger", &BTreeMap::new());
     let clusters = clusters(&sandbox).await;
     assert!(load(&clusters).await.is_empty());
-    let (code, message) = failed(clusters.store(&namespace(), KEY, None, "new").await);
+    let (code, message) = failed(store(&clusters, None, "new").await);
     assert_eq!(code, "Invalid");
     assert_names(&message, &["ConfigMap `default/outrigger`", KEY]);
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use outrigger::ports::{LiveMemories as _, Scaler as _, Workloads as _};
+use outrigger::ports::{Scaler as _, Workloads as _};
 use outrigger::sandbox::kubernetes::KubernetesFault;
 
-use super::{change, clusters, failed, namespace, read, worker};
+use super::{change, clusters, failed, read, store, worker};
 use crate::support::{SCALE, assert_names, count, sandbox};
 
 const READ: &str = "GET /apis/argoproj.io/v1alpha1/namespaces/default/rollouts/worker";
@@ -20,8 +20,7 @@ async fn check_bridged(fault: KubernetesFault) {
 
     sandbox.kubernetes().fail("PATCH /scale", fault, 1);
     sandbox.kubernetes().fail("PATCH /configmaps/", fault, 1);
-    let namespace = namespace();
-    let stored = clusters.store(&namespace, "rollout.worker", None, "{}");
+    let stored = store(&clusters, None, "{}");
     let (place, change) = (worker(), change(&seen, 7));
     let (stored, changed) = tokio::join!(stored, clusters.scale(&place, &change));
     assert_eq!((stored, changed), (Ok(()), Ok(())), "{fault:?}");

@@ -74,7 +74,10 @@ async fn with_no_time_left_nothing_is_begun() {
     let left = Duration::from_millis(1_500);
     let (kind, message) = error(&function.invoke_with_time_left("{}", left).await);
     assert_eq!(kind, "Outrigger.TargetsFailed");
-    assert_names(&message, &["`default/worker`", "longer timeout"]);
+    assert_names(
+        &message,
+        &["`default/worker`", "no time left", "the pass began with"],
+    );
     assert_eq!(count(&sandbox, "PATCH"), 0);
     let lines = function.new_lines();
     assert_eq!(decisions(&lines)[0]["effect"], "notReached");
@@ -100,7 +103,7 @@ async fn a_silent_server_ends_with_the_deadline_and_the_others_are_done() {
             "1 failed",
             "`default/stuck`",
             "scaling Rollout",
-            "longer timeout",
+            "2 writes of counts in cluster `demo` took",
         ],
     );
     assert_eq!(writes(&sandbox), [(2, 7)]);

@@ -10,8 +10,8 @@ use outrigger::manifest::ListedObject;
 use outrigger::manifest::{WorkloadKind, WorkloadRef};
 use outrigger::policy::Mode;
 use outrigger::ports::{
-    Change, Event, Events as _, LiveMemories as _, Memories as _, Namespace, ObjectKind, Objects,
-    Place, Scaler as _, Scope, Statuses as _, Version, Workloads as _,
+    Change, Event, Events as _, Fault, LiveMemories as _, Memories as _, Namespace, ObjectKind,
+    Objects, Place, Scaler as _, Scope, StateWrite, Statuses as _, Version, Workloads as _,
 };
 use outrigger::sandbox::{Sandbox, SandboxOptions, SessionKeys};
 use outrigger::settings::{Cluster, ClusterAddress};
@@ -322,6 +322,28 @@ async fn other_kinds_are_found_and_scaled() {
     );
 }
 
+fn state_write(name: &str, old: Option<&str>, new: &str) -> StateWrite {
+    StateWrite {
+        workload: WorkloadRef {
+            kind: WorkloadKind::ROLLOUT,
+            name: name.to_owned(),
+        },
+        old: old.map(str::to_owned),
+        new: new.to_owned(),
+    }
+}
+
+/// Writes the state of the Rollout `worker`.
+async fn store(
+    clusters: &Clusters,
+    namespace: &Namespace,
+    old: Option<&str>,
+    new: &str,
+) -> Result<(), Fault> {
+    let writes = [state_write("worker", old, new)];
+    clusters.store(namespace, &writes).await.remove(0)
+}
+
 #[tokio::test]
 async fn a_memory_is_kept() {
     let Some(world) = world() else { return };
@@ -335,7 +357,7 @@ async fn a_memory_is_kept() {
             (Some("wrong"), "second"),
             (Some("first \"quoted\" ~/"), "second"),
         ] {
-            let stored = clusters.store(&namespace, "rollout.worker", old, new).await;
+            let stored = store(clusters, &namespace, old, new).await;
             story.tell("stored", &stored);
             let loaded = clusters
                 .load(&namespace)
@@ -343,11 +365,35 @@ async fn a_memory_is_kept() {
                 .map(|mut keys| keys.remove("rollout.worker"));
             story.tell("loaded", &loaded);
         }
+        // Many at once: one of them is contested, one has a key that is too long.
+        let contested = state_write("worker", None, "third");
+        let too_long = state_write(&"n".repeat(253), None, "first");
+        let mut writes = vec![contested, too_long];
+        writes.extend((0..200).map(|index| state_write(&format!("w{index:03}"), None, "first")));
+        let mut results = clusters.store(&namespace, &writes).await;
+        assert_eq!(results.split_off(2), vec![Ok(()); 200]);
+        for result in results {
+            story.tell("among many", &result);
+        }
+        // Full: what does not grow is written.
+        let bytes = "x".repeat((1 << 20) - 2_000);
+        let writes = [
+            state_write("gone", None, &bytes),
+            state_write("w000", Some("first"), "other"),
+            state_write("new", None, &"x".repeat(2_000)),
+        ];
+        for write in &writes[..1] {
+            let stored = clusters
+                .store(&namespace, std::slice::from_ref(write))
+                .await;
+            story.tell("nearly full", &stored[0]);
+        }
+        for result in clusters.store(&namespace, &writes[1..]).await {
+            story.tell("full", &result);
+        }
         side.delete("/api/v1", "configmaps", "outrigger").await;
         story.tell("without a memory", &clusters.load(&namespace).await);
-        let stored = clusters
-            .store(&namespace, "rollout.worker", None, "new")
-            .await;
+        let stored = store(clusters, &namespace, None, "new").await;
         story.tell("without a memory", &stored);
         // Emptied by somebody: the server refuses every key below a `data` that is not there.
         side.create(
@@ -357,16 +403,20 @@ async fn a_memory_is_kept() {
         )
         .await;
         story.tell("empty", &clusters.load(&namespace).await);
-        let stored = clusters
-            .store(&namespace, "rollout.worker", None, "new")
-            .await;
+        let stored = store(clusters, &namespace, None, "new").await;
         story.tell("empty", &stored);
         stories.push((side.name, story));
     }
     let story = same(stories).join("\n");
     assert_names(
         &story,
-        &["LostRace", "NotFound", "kubectl apply -k", "Invalid"],
+        &[
+            "LostRace",
+            "NotFound",
+            "kubectl apply -k",
+            "Invalid",
+            "ConfigMapFull",
+        ],
     );
 }
 

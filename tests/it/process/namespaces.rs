@@ -1,0 +1,93 @@
+//! What the targets of a namespace share: one write of their state, and the room for it.
+
+use serde_json::json;
+
+use super::{decisions, summary, writes};
+use crate::support::function::Function;
+use crate::support::{WORKER, assert_names, count, sandbox, scaled_object};
+
+const STORE: &str = "PATCH /api/v1/namespaces/default/configmaps/outrigger";
+
+#[tokio::test]
+async fn fifty_targets_that_wake_together_are_one_write_of_state() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let names: Vec<String> = (0..50).map(|number| format!("w{number:02}")).collect();
+    for name in &names {
+        kubernetes.create_rollout("default", name, Some(2));
+        sandbox.queues().create(name);
+        sandbox.queues().set_counts(name, 63, 0, 0);
+    }
+    let objects: Vec<String> = names.iter().map(|name| scaled_object(name)).collect();
+    let function = Function::start(&sandbox, &objects.join("---"), &[]).await;
+    function.answer("{}").await;
+    for name in &names {
+        assert_eq!(kubernetes.scale_writes("default", name), [(2, 7)], "{name}");
+    }
+    let stores = count(&sandbox, STORE);
+    // On a machine that is busy the reads take longer than the moment that a write waits.
+    assert!((1..=3).contains(&stores), "{stores}");
+    assert_eq!(summary(&function.new_lines())["LostRaces"], 0);
+}
+
+#[tokio::test]
+async fn a_memory_that_fills_up_is_a_warning_once_and_in_each_summary() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let fill = |bytes: usize| {
+        kubernetes.edit("configmaps", "default", "outrigger", |object| {
+            object["data"]["rollout.gone"] = json!("x".repeat(bytes));
+        });
+    };
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    function.answer("{}").await;
+    fill(900_000);
+    function.new_lines();
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        function.answer("{}").await;
+        let new = function.new_lines();
+        let warnings = &summary(&new)["summary"]["warnings"];
+        let text = warnings[0].as_str().unwrap();
+        assert_names(
+            text,
+            &["`default/outrigger` holds 85 %", "kubectl get configmap"],
+        );
+        lines.extend(new);
+    }
+    let warnings = lines.iter().filter(|line| !line["warning"].is_null());
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert_eq!(warnings[0]["namespace"], "default");
+    fill(10);
+    function.answer("{}").await;
+    let new = function.new_lines();
+    let summary = &summary(&new)["summary"];
+    assert!(summary["warnings"].is_null(), "{summary}");
+}
+
+#[tokio::test]
+async fn with_a_full_memory_it_scales_out_and_the_error_names_the_cure() {
+    let sandbox = sandbox().await;
+    let full = "x".repeat(1 << 20);
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.edit("configmaps", "default", "outrigger", |object| {
+        object["data"]["rollout.gone"] = json!(full);
+    });
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let (kind, message) = function.error("{}").await;
+    assert_eq!(kind, "Outrigger.TargetsFailed");
+    assert_names(
+        &message,
+        &[
+            "`default/outrigger` in cluster `demo` is full",
+            "kubectl get configmap outrigger -n default",
+            "kubectl patch configmap outrigger -n default",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    let lines = function.new_lines();
+    assert_eq!(decisions(&lines)[0]["errors"][0]["code"], "ConfigMapFull");
+    let object = kubernetes.get("configmaps", "default", "outrigger");
+    assert_eq!(object.unwrap()["data"]["rollout.gone"], full.as_str());
+}
