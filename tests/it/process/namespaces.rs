@@ -30,13 +30,19 @@ async fn fifty_targets_that_wake_together_are_one_write_of_state() {
     assert_eq!(summary(&function.new_lines())["LostRaces"], 0);
 }
 
+/// What a workload that is gone has left, in so many bytes and some more.
+fn like_state(bytes: usize) -> String {
+    let state = r#"{"v":1,"firstSeen":"2026-11-01T00:00:00Z","active":false"#;
+    format!("{state}{}}}", " ".repeat(bytes))
+}
+
 #[tokio::test]
 async fn a_memory_that_fills_up_is_a_warning_once_and_in_each_summary() {
     let sandbox = sandbox().await;
     let kubernetes = sandbox.kubernetes();
     let fill = |bytes: usize| {
         kubernetes.edit("configmaps", "default", "outrigger", |object| {
-            object["data"]["rollout.gone"] = json!("x".repeat(bytes));
+            object["data"]["rollout.gone"] = json!(like_state(bytes));
         });
     };
     let function = Function::start(&sandbox, WORKER, &[]).await;

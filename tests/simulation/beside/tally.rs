@@ -27,6 +27,8 @@ pub(super) struct Tally {
     rests_past_the_window: u64,
     /// The longest state, in bytes.
     longest_state: usize,
+    /// Decisions that may keep a rate for longer than a tenth.
+    squeezed: u64,
 }
 
 impl Tally {
@@ -57,6 +59,7 @@ impl Tally {
                 u64::from(window.scale_in > decision.to.max(wanted.scale_in));
         }
         let text = decision.state.to_json().to_string();
+        self.squeezed += u64::from(moment.is_squeezed);
         self.longest_state = self.longest_state.max(text.len());
     }
 
@@ -103,6 +106,9 @@ impl Tally {
             let enough = least * self.decisions as u64 / of_how_many;
             assert!(times >= enough, "{what}: {times} of {}", self.decisions);
         }
+        // Else they would excuse too much.
+        let decisions = u64::try_from(self.decisions).unwrap();
+        assert!(self.squeezed * 10 < decisions, "{self:?}");
         assert!(self.longest_state > 1000, "{} bytes", self.longest_state);
     }
 }
