@@ -1,5 +1,6 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
+mod fairness;
 mod owners;
 mod rhythm;
 mod writes;
@@ -276,6 +277,8 @@ async fn passed_at<'t>(
     deadline: Option<Duration>,
     dry_run: bool,
 ) -> Passed<'t> {
+    // As invocations of a minute count.
+    let turn = seconds.div_euclid(60);
     let hands = Hands {
         scaler: servers,
         memories: servers,
@@ -297,7 +300,7 @@ async fn passed_at<'t>(
             deadline,
             default_cluster: "prod",
             poll_seconds: None,
-            turn: 0,
+            turn,
             stops: &servers.stops,
             known: None,
         },

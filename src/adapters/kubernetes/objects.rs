@@ -9,6 +9,7 @@ use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
 use crate::owners::{Autoscaler, ScaledObject};
 use crate::ports::{Change, Fault, FaultKind, Memories, Namespace, Place, Scaler, Seen, Workloads};
+use crate::state::MAX_REPLICAS;
 
 /// The ConfigMap of a namespace that holds the state, one key a target.
 pub(super) const CONFIG_MAP: &str = "outrigger";
@@ -61,6 +62,7 @@ fn seen(object: &Json, place: &Place, resource: String) -> Result<Seen, Fault> {
         found => found
             .as_u64()
             .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| *count <= MAX_REPLICAS)
             .ok_or_else(|| bad(&format!("spec.replicas is {found}, which is not a count")))?,
     };
     let rollout = place

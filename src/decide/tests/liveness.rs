@@ -123,3 +123,66 @@ fn merged_scale_events_stay_within_a_replica_count() {
         state = Some(decision.state);
     }
 }
+
+/// What a hold that has an end becomes at that end, and a second before, in a world that stands still.
+fn at_its_end(
+    policy: &Policy,
+    observation: &Observation,
+    held: &Decision,
+) -> Option<[Decision; 2]> {
+    let until = held.until?;
+    let state = Some(&held.state);
+    let before = until - jiff::SignedDuration::from_secs(1);
+    Some([before, until].map(|now| decide(policy, observation, state, now)))
+}
+
+/// Bursts and lulls of three minutes, and what becomes of each hold at its end.
+#[test]
+fn every_hold_says_when_it_ends_and_ends_then() {
+    let rules = |amount, rules: ScalingRules| ScalingRules {
+        select: Some(SelectPolicy::Max),
+        policies: vec![RatePolicy {
+            amount,
+            period_seconds: 45,
+        }],
+        ..rules
+    };
+    let mut policy = policy(0, 50, None);
+    policy.scale_out = rules(Amount::Pods(4), ScalingRules::SCALE_OUT);
+    policy.scale_out.window_seconds = 60;
+    policy.scale_in = rules(Amount::Percent(30), ScalingRules::SCALE_IN);
+    policy.scale_in.window_seconds = 120;
+    let mut held = std::collections::BTreeSet::new();
+    let (mut count, mut state) = (1, None);
+    for poll in 0..600_i64 {
+        let second = poll * 7;
+        let messages = [0, 300, 300, 90, 0, 0, 0][usize::try_from(second / 180).unwrap() % 7];
+        let observation = seen(count, &[visible(messages)]);
+        let decision = decide(&policy, &observation, state.as_ref(), at(second));
+        let sentence = &decision.explanation;
+        let waits = matches!(
+            decision.reason,
+            Reason::ScaleInWindow
+                | Reason::ScaleOutWindow
+                | Reason::ScaleInLimit
+                | Reason::ScaleOutLimit
+                | Reason::Cooldown
+        );
+        if waits && !decision.is_scale() {
+            held.insert(decision.reason);
+            assert!(decision.until > Some(at(second)), "{sentence}");
+            let [before, after] = at_its_end(&policy, &observation, &decision).unwrap();
+            assert_eq!(before.to, count, "{sentence}, then: {}", before.explanation);
+            let has_ended = after.to != count || after.reason != decision.reason;
+            assert!(has_ended, "{sentence}, then: {}", after.explanation);
+            let end = decision.until.unwrap();
+            assert!(
+                sentence.ends_with(&format!("; holds until {end}")),
+                "{sentence}"
+            );
+        }
+        count = decision.to;
+        state = Some(decision.state);
+    }
+    assert_eq!(held.len(), 5, "{held:?}");
+}
