@@ -604,22 +604,7 @@ where
             return outcome;
         }
         let turn = memory.writer(target.policy.mode).turn();
-        let what = format!(
-            "reading {} `{}/{}`",
-            place.workload.kind.kind(),
-            place.namespace.name,
-            place.workload.name
-        );
-        let read = || self.world.workloads.read(&place);
-        let group = Group::Workloads(place.namespace.cluster.clone());
-        let workload = self.calls.bounded(
-            self.calls.to(&place.namespace.cluster),
-            ACT_RESERVE,
-            &group,
-            1,
-            &what,
-            read,
-        );
+        let workload = self.workload(&place);
         let readings = shared.readings.of(target);
         let (workload, readings, keys) = join3(workload, readings, memory.keys.clone()).await;
 
@@ -691,6 +676,21 @@ where
         outcome.decided = Some(decided);
         outcome.seen = Some(seen);
         outcome
+    }
+
+    async fn workload(&self, place: &Place) -> Result<Seen, Fault> {
+        let Place {
+            namespace,
+            workload,
+        } = place;
+        let (kind, name) = (workload.kind.kind(), &workload.name);
+        let what = format!("reading {kind} `{}/{name}`", namespace.name);
+        let read = || self.world.workloads.read(place);
+        let group = Group::Workloads(namespace.cluster.clone());
+        let turns = self.calls.to(&namespace.cluster);
+        self.calls
+            .bounded(turns, ACT_RESERVE, &group, 1, &what, read)
+            .await
     }
 
     fn not_reached<'t>(&self, mut outcome: Outcome<'t>) -> Outcome<'t> {
