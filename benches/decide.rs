@@ -19,16 +19,13 @@ use outrigger::policy::{
     CloudWatchTrigger, CronTrigger, Identity, Metric, MetricQuery, Pause, Policy, Queue,
     QueueAddress, ReplicaBounds, ScalingRules, SqsTrigger, Trigger,
 };
-use outrigger::state::{MAX_ENTRIES, MAX_EVENTS, ScaleEvent, State, WindowEntry};
+use outrigger::state::{MAX_ENTRIES, MAX_EVENTS, MAX_STATE_BYTES, ScaleEvent, State, WindowEntry};
 use table::{Table, median, quote};
 
 mod table;
 
 const CALLS: u32 = 20_000;
 const BATCHES: usize = 25;
-
-/// The bytes that a state may take in the ConfigMap.
-const MAX_STATE_BYTES: usize = 2048;
 
 fn main() -> ExitCode {
     let mut table = Table::default();
@@ -236,8 +233,16 @@ fn steady(replicas: u32) -> State {
     }
 }
 
-/// A state with every list as long as it gets.
+/// A state with both windows full, and as many merged events beside them as it may have.
 fn full() -> State {
+    let mut state = with_full_windows();
+    while state.text_len() > MAX_STATE_BYTES {
+        state.events.remove(0);
+    }
+    state
+}
+
+fn with_full_windows() -> State {
     let entries = i64::try_from(MAX_ENTRIES).unwrap();
     let replicas = |step: i64| u32::try_from(step).unwrap();
     let until = |step: i64| (step < entries - 1).then(|| at(500 + step));

@@ -59,6 +59,9 @@ pub(super) fn remember(
 
 /// Merges what lies closest together until the whole state is small enough for its ConfigMap.
 pub(super) fn fit(memory: &mut State) {
+    if memory.events.len() < 2 {
+        return;
+    }
     while memory.text_len() > MAX_STATE_BYTES {
         let events = &mut memory.events;
         // A sum that no count can hold is cut off, but only where nothing else is left to merge.
