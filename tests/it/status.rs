@@ -436,6 +436,30 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_stop_that_stops_nothing_is_a_warning() {
+    let sandbox = sandbox().await;
+    sandbox
+        .kubernetes()
+        .edit("configmaps", "default", "outrigger", |object| {
+            object["data"]["Pause"] = json!("*");
+            object["data"]["pause-scale-in"] = json!("deployment.worker");
+        });
+    let (code, table, errors) = run(&environment(&sandbox), WORKER, &[]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(table.contains("QueueDepth"), "{table}");
+    let warnings: Vec<&str> = errors.lines().collect();
+    assert_eq!(warnings.len(), 2, "{errors}");
+    assert_names(
+        warnings[0],
+        &["warning: ", "`Pause`", "did you mean `pause`"],
+    );
+    assert_names(
+        warnings[0],
+        &["warning: ", "`deployment.worker`", "`rollout.worker`"],
+    );
+}
+
+#[tokio::test]
 async fn a_memory_that_fills_up_is_a_warning() {
     let sandbox = sandbox().await;
     sandbox

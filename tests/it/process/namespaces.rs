@@ -72,6 +72,61 @@ async fn a_memory_that_fills_up_is_a_warning_once_and_in_each_summary() {
     assert!(summary["warnings"].is_null(), "{summary}");
 }
 
+/// A stop with a typing mistake stops nothing, and says so once in the log and in each summary until it is put right.
+#[tokio::test]
+async fn a_stop_that_stops_nothing_is_a_warning_with_the_right_spelling() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let set = |key: &str, text: Option<&str>| {
+        kubernetes.edit("configmaps", "default", "outrigger", |object| {
+            let data = object["data"].as_object_mut().unwrap();
+            match text {
+                Some(text) => data.insert(key.to_owned(), json!(text)),
+                None => data.remove(key),
+            };
+        });
+    };
+    set("paused", Some("*"));
+    set("pause", Some("rollout.wroker"));
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        function.answer("{}").await;
+        let new = function.new_lines();
+        let line = summary(&new);
+        let [name, key] = line["summary"]["warnings"].as_array().unwrap().as_slice() else {
+            panic!("{line}");
+        };
+        assert_names(
+            key.as_str().unwrap(),
+            &[
+                "`paused`",
+                "did you mean `pause`",
+                "kubectl patch cm outrigger -n default",
+            ],
+        );
+        assert_names(
+            name.as_str().unwrap(),
+            &["`rollout.wroker`", "did you mean `rollout.worker`"],
+        );
+        lines.extend(new);
+    }
+    assert_eq!(
+        sandbox.kubernetes().scale_writes("default", "worker"),
+        [(2, 7)]
+    );
+    let told = lines.iter().filter(|line| !line["warning"].is_null());
+    assert_eq!(told.count(), 2);
+
+    set("paused", None);
+    set("pause", Some("rollout.worker"));
+    sandbox.queues().set_counts("orders", 1000, 0, 0);
+    function.answer("{}").await;
+    let new = function.new_lines();
+    assert!(summary(&new)["summary"]["warnings"].is_null());
+    assert_eq!(summary(&new)["summary"]["reasons"], json!({"Stopped": 1}));
+}
+
 #[tokio::test]
 async fn with_a_full_memory_it_scales_out_and_the_error_names_the_cure() {
     let sandbox = sandbox().await;
