@@ -450,7 +450,7 @@ async fn a_stop_that_stops_nothing_is_a_warning() {
     let warnings: Vec<&str> = errors.lines().collect();
     assert_eq!(warnings.len(), 2, "{errors}");
     assert_names(
-        warnings[0],
+        warnings[1],
         &["warning: ", "`Pause`", "did you mean `pause`"],
     );
     assert_names(
