@@ -8,29 +8,57 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ports::Fault;
 
-/// Waits for its turn, then calls, and gives up at `limit` with the fault that `late` makes.
+/// When a call is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// It does not begin later; `None` where there is no such moment.
+    pub(crate) begin: Option<Instant>,
+    /// It does not take longer.
+    pub(crate) end: Option<Instant>,
+}
+
+impl Limits {
+    /// One moment for both.
+    pub(crate) fn at(limit: Option<Instant>) -> Self {
+        Self {
+            begin: limit,
+            end: limit,
+        }
+    }
+}
+
+/// Waits for its turn, then calls, and gives up at its limits with the fault that `late` makes.
 ///
 /// The call is set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large,
 /// and of a thousand targets most are waiting.
 pub(crate) async fn in_turn<T, F: Future<Output = Result<T, Fault>>>(
     turns: Option<&Semaphore>,
-    limit: Option<Instant>,
+    limits: Limits,
     late: impl FnOnce() -> Fault,
     call: impl FnOnce() -> F,
 ) -> Result<T, Fault> {
-    let work = async {
-        // The semaphores are never closed; without a permit the call would only be unbounded.
-        let _permit = match turns {
+    // The semaphores are never closed; without a permit the call would only be unbounded.
+    let turn = async {
+        match turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
-        };
-        Box::pin(call()).await
+        }
     };
+    let Some(_permit) = by(limits.begin, turn).await else {
+        return Err(late());
+    };
+    match by(limits.end, async { Box::pin(call()).await }).await {
+        Some(result) => result,
+        None => Err(late()),
+    }
+}
+
+/// What comes of it by then; `None` when nothing does. It does not begin when that moment is over.
+async fn by<T>(limit: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match limit {
-        None => work.await,
-        Some(limit) => timeout_at(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(late())),
+        None => Some(work.await),
+        Some(limit) if limit <= Instant::now() => None,
+        Some(limit) => timeout_at(limit, work).await.ok(),
     }
 }
 

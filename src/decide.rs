@@ -186,16 +186,6 @@ pub fn decide(
     }
 }
 
-/// Whether a workload rests at zero or idle, by what is remembered of it. In doubt it does not: a poll too many costs less than one
-/// too few.
-#[must_use]
-pub fn is_at_rest(policy: &Policy, state: &State) -> bool {
-    let newest = state.in_window.last().map(|entry| entry.replicas);
-    let count = newest.or(state.last_written);
-    let rest = policy.bounds.rest();
-    !state.active && state.pending.is_none() && rest.is_some() && count == rest
-}
-
 /// Rules 1 and 2: somebody else has the say. What was wanted meanwhile nobody knows.
 fn left_alone(
     policy: &Policy,

@@ -18,6 +18,7 @@ use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
 use crate::clock::{Clock, wall_now};
+use crate::fairness::Missed;
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
@@ -26,7 +27,7 @@ use crate::report::{self, Invocation, LastReasons, Notices, Tally};
 use crate::settings::{Settings, SettingsError};
 use crate::stop::{Known, LastStops};
 use crate::tell::{Occasion, Teller, Told, Untold, Voice};
-use crate::ticks::{Found, Tick, Ticks, Window};
+use crate::ticks::{Found, Poll, Tick, Ticks, Window};
 use crate::wake::{self, Wake, WakeError};
 
 /// Kept of an invocation's time for the report and the answer.
@@ -132,6 +133,7 @@ struct Function {
     notices: RefCell<Notices>,
     told: Told,
     stops: LastStops,
+    missed: RefCell<Missed>,
 }
 
 impl Function {
@@ -148,11 +150,13 @@ impl Function {
             notices: RefCell::default(),
             told: Told::default(),
             stops: LastStops::default(),
+            missed: RefCell::default(),
         }
     }
 
     async fn invoke(&self, payload: Payload, context: &Context) -> Result<Json, InvocationError> {
         let begun = Instant::now();
+        let began = self.clock.now();
         let event = payload
             .0
             .map_err(|error| InvocationError::Event(format!("the event is not JSON: {error}")))?;
@@ -170,7 +174,9 @@ impl Function {
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
-        let turn = Ticks::turn(self.settings.window_seconds, wake.time.unwrap_or(now));
+        // One more in each window.
+        let window = i64::from(self.settings.window_seconds.get());
+        let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
         let known = { stale.is_empty() }
             .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
         let mut tally = Tally::default();
@@ -181,35 +187,33 @@ impl Function {
         }) = ticks.next_after(self.seconds_since(begun))
         {
             waited += self.wait_until(begun, offset).await;
-            let due: Vec<Due<'_>> = places
+            let mut polls: Vec<(Poll, &Target)> = places
                 .iter()
-                .filter_map(|poll| {
-                    let target = targets.get(poll.target)?;
-                    let unless_at_rest = poll.unless_at_rest;
-                    Some(Due {
-                        target,
-                        unless_at_rest,
-                    })
-                })
+                .filter_map(|poll| Some((*poll, *targets.get(poll.target)?)))
                 .collect();
+            self.missed.borrow().order(&mut polls, turn);
+            let due = polls.iter().map(|(poll, target)| Due {
+                target,
+                unless_at_rest: poll.unless_at_rest && !self.missed.borrow().is_owed(target),
+            });
             let now = self.clock.now();
             let mut passed = self
-                .pass(&due, now, turn, deadline, known.as_ref(), wake.dry_run)
+                .pass(due, now, deadline, known.as_ref(), wake.dry_run)
                 .await;
-            let polled = places
-                .into_iter()
-                .zip(passed.outcomes)
-                .filter(|(poll, outcome)| {
-                    let found = if wake.dry_run {
-                        // It has changed nothing that could be followed up.
-                        Found::QUIET
-                    } else {
-                        outcome.found(now)
-                    };
-                    ticks.found(poll.target, offset, found);
-                    found != Found::Resting
-                });
-            let polled = polled.map(|(poll, outcome)| (poll.target, outcome));
+            let decided_at = u32::try_from(now.duration_since(began).as_secs()).unwrap_or(offset);
+            let polled = polls.into_iter().zip(passed.outcomes);
+            let polled = polled.filter(|((poll, _), outcome)| {
+                self.missed.borrow_mut().note(outcome);
+                let found = if wake.dry_run {
+                    // It has changed nothing that could be followed up.
+                    Found::QUIET
+                } else {
+                    outcome.found(now)
+                };
+                ticks.found(poll.target, offset.max(decided_at), found);
+                found != Found::Resting
+            });
+            let polled = polled.map(|((poll, _), outcome)| (poll.target, outcome));
             let (places, outcomes): (Vec<usize>, Vec<Outcome<'_>>) = polled.unzip();
             passed.outcomes = outcomes;
             self.log_pass(&passed, now);
@@ -281,9 +285,8 @@ impl Function {
 
     async fn pass<'t>(
         &self,
-        targets: &[Due<'t>],
+        targets: impl IntoIterator<Item = Due<'t>>,
         now: Timestamp,
-        turn: i64,
         deadline: Option<Instant>,
         known: Option<&Known>,
         dry_run: bool,
@@ -304,11 +307,10 @@ impl Function {
             deadline,
             default_cluster: self.settings.default_cluster(),
             poll_seconds: Some(self.settings.poll_seconds()),
-            turn,
             stops: &self.stops,
             known,
         };
-        pass::run(world, targets.iter().copied(), plan).await
+        pass::run(world, targets, plan).await
     }
 
     /// At once: an invocation that is cut off later has logged its decisions.

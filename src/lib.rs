@@ -28,6 +28,7 @@ pub mod clock;
 pub mod cron;
 pub mod decide;
 pub mod document;
+pub mod fairness;
 pub mod fields;
 #[cfg(feature = "lambda")]
 pub mod lambda;

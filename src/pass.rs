@@ -27,9 +27,9 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::calls::{in_turn, seconds};
+use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
-use crate::decide::{Decision, Limit, Observation, Reading, decide, is_at_rest};
+use crate::decide::{Decision, Limit, Observation, Reading, decide};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
 use crate::policy::{Mode, Policy};
@@ -107,8 +107,6 @@ pub struct Plan<'p> {
     pub default_cluster: &'p str,
     /// The most seconds between two polls of a target that is awake, whatever its `pollingInterval`; `None` where that alone counts.
     pub poll_seconds: Option<NonZeroU32>,
-    /// The number of the invocation, one more at each.
-    pub turn: i64,
     /// What people have stopped.
     pub stops: &'p LastStops,
     /// All targets of the function, polled now or not; `None` where they are not known in full.
@@ -120,7 +118,7 @@ pub struct Plan<'p> {
 pub struct Due<'t> {
     /// The target.
     pub target: &'t Target,
-    /// Whether its state is asked first, and nothing more is read where that says that the target rests.
+    /// Whether the workload is read first, and nothing else where it rests at zero or idle.
     pub unless_at_rest: bool,
 }
 
@@ -200,7 +198,7 @@ impl Decided {
 pub enum Effect {
     /// The count was written.
     Scaled,
-    /// It rests, by what is remembered of it, and was not due: nothing else was read.
+    /// It rests, and was not due: nothing but the workload was read.
     AtRest,
     /// There was no count to write.
     Held,
@@ -287,16 +285,22 @@ where
         sqs: Semaphore::new(MAX_CALLS),
         cloudwatch: Semaphore::new(MAX_CALLS),
         clusters: clusters
-            .map(|cluster| (cluster, Semaphore::new(MAX_CALLS)))
+            .map(|cluster| {
+                let turns = Turns {
+                    reads: Semaphore::new(MAX_CALLS),
+                    acts: Semaphore::new(MAX_CALLS),
+                };
+                (cluster, turns)
+            })
             .collect(),
     };
     let pass = Pass { world, plan, calls };
     let shared = pass.shared_reads(&targets);
     // Calls come in the order in which their targets begin.
-    let (last, first) = targets.split_at(plan.first(targets.len()));
-    let in_turn = { first.iter().zip(last.len()..) }.chain(last.iter().zip(0..));
-    let mut running: FuturesUnordered<_> = in_turn
-        .map(|(due, index)| {
+    let mut running: FuturesUnordered<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(index, due)| {
             pass.target(*due, &shared)
                 .map(move |outcome| (index, outcome))
         })
@@ -391,7 +395,13 @@ struct Calls {
     sqs: Semaphore,
     cloudwatch: Semaphore,
     /// By cluster: one that does not answer takes no other's turns.
-    clusters: BTreeMap<String, Semaphore>,
+    clusters: BTreeMap<String, Turns>,
+}
+
+/// The turns at an API server. Reads that hang take none from the targets that were read.
+struct Turns {
+    reads: Semaphore,
+    acts: Semaphore,
 }
 
 impl Plan<'_> {
@@ -399,19 +409,17 @@ impl Plan<'_> {
     fn cluster<'c>(&'c self, target: &'c Target) -> &'c str {
         target.cluster.as_deref().unwrap_or(self.default_cluster)
     }
-
-    /// Which of so many targets begins. Where time runs out, others come last each time: one that an invocation does not reach
-    /// is among the first third in one of the next two.
-    fn first(&self, targets: usize) -> usize {
-        let third = usize::try_from(self.turn.rem_euclid(3)).unwrap_or_default();
-        targets * third / 3
-    }
 }
 
 impl Calls {
-    /// The turns at the API server of a cluster.
+    /// The turns for reads at the API server of a cluster.
     fn to(&self, cluster: &str) -> Option<&Semaphore> {
-        self.clusters.get(cluster)
+        self.clusters.get(cluster).map(|turns| &turns.reads)
+    }
+
+    /// The turns for what comes after a decision.
+    fn acts_on(&self, cluster: &str) -> Option<&Semaphore> {
+        self.clusters.get(cluster).map(|turns| &turns.acts)
     }
 
     /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation. It enters the ledger as `count`
@@ -420,6 +428,20 @@ impl Calls {
         &self,
         turns: Option<&Semaphore>,
         reserve: Duration,
+        group: &Group,
+        count: usize,
+        what: &str,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let limits = Limits::at(self.before_deadline(reserve));
+        self.within(turns, limits, group, count, what, call).await
+    }
+
+    /// The same within limits of its own.
+    async fn within<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        turns: Option<&Semaphore>,
+        limits: Limits,
         group: &Group,
         count: usize,
         what: &str,
@@ -435,7 +457,7 @@ impl Calls {
             }
         };
         let late = || self.out_of_time(what);
-        in_turn(turns, self.before_deadline(reserve), late, call).await
+        in_turn(turns, limits, late, call).await
     }
 
     /// When only `reserve` is left of the invocation.
@@ -569,7 +591,8 @@ where
     /// Begun by the first target that asks: while nothing is to be written, nobody looks.
     async fn owners(&self, namespace: Namespace) -> Rc<Owners> {
         let what = format!("looking for other autoscalers in `{}`", namespace.name);
-        let calls = self.calls.to(&namespace.cluster);
+        // A part of acting: reads that hang must not hold it up.
+        let calls = self.calls.acts_on(&namespace.cluster);
         let group = Group::Owners(namespace.clone());
         let autoscalers = || self.world.workloads.autoscalers(&namespace);
         let scaled_objects = || self.world.workloads.scaled_objects(&namespace);
@@ -599,12 +622,23 @@ where
         let Some(memory) = shared.memories.get(&place.namespace) else {
             return outcome;
         };
-        if due.unless_at_rest && rests(target, memory).await {
-            outcome.effect = Effect::AtRest;
-            return outcome;
-        }
         let turn = memory.writer(target.policy.mode).turn();
-        let workload = self.workload(&place);
+        let mut workload = None;
+        if due.unless_at_rest {
+            let seen = self.workload(&place).await;
+            let rest = target.policy.bounds.rest();
+            if rest.is_some() && seen.as_ref().ok().map(|seen| seen.workload.replicas) == rest {
+                outcome.effect = Effect::AtRest;
+                return outcome;
+            }
+            workload = Some(seen);
+        }
+        let workload = async {
+            match workload {
+                Some(seen) => seen,
+                None => self.workload(&place).await,
+            }
+        };
         let readings = shared.readings.of(target);
         let (workload, readings, keys) = join3(workload, readings, memory.keys.clone()).await;
 
@@ -779,13 +813,6 @@ where
             }
         }
     }
-}
-
-/// Whether a target rests, by what is remembered of it. What cannot be read says nothing.
-async fn rests(target: &Target, memory: &SharedMemory<'_>) -> bool {
-    let keys = memory.keys.clone().await.ok();
-    let state = keys.and_then(|keys| State::parse(keys.get(&target.state_key())?).ok());
-    state.is_some_and(|state| is_at_rest(&target.policy, &state))
 }
 
 async fn write<H: Hand>(writer: &Writer, namespace: &Namespace, act: Act<'_, H>) {

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::calls::{in_turn, seconds};
+use crate::calls::{Limits, in_turn, seconds};
 use crate::manifest::{Configuration, ListedObject, Target, TargetId};
 use crate::pass::{Effect, Outcome};
 use crate::policy::Mode;
@@ -122,7 +122,7 @@ impl Calls {
             let took = seconds(self.begun.elapsed());
             Fault::out_of_time(what, &format!("Events and statuses took {took}"))
         };
-        in_turn(Some(&self.turns), Some(self.limit), late, call).await
+        in_turn(Some(&self.turns), Limits::at(Some(self.limit)), late, call).await
     }
 }
 

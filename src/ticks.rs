@@ -51,7 +51,7 @@ pub struct Tick {
 pub struct Poll {
     /// The target's place in the list that it came in.
     pub target: usize,
-    /// Whether it is not due by its interval, and so not polled where its state says that it rests.
+    /// Whether it is not due by its interval, and so not polled where it rests.
     pub unless_at_rest: bool,
 }
 
@@ -138,12 +138,6 @@ pub struct Pace {
 }
 
 impl Ticks {
-    /// The number of an invocation at a time, by its window: one more each time.
-    #[must_use]
-    pub fn turn(window: NonZeroU32, time: Timestamp) -> i64 {
-        time.as_second().div_euclid(i64::from(window.get()))
-    }
-
     /// All of `count` targets at once, then only follow-up polls.
     #[must_use]
     pub fn once(window: Window, count: usize) -> Self {
@@ -230,7 +224,8 @@ impl Ticks {
         Some(Tick { offset, targets })
     }
 
-    /// Takes in what each poll of the pass at `offset` found.
+    /// Takes in what each poll of a pass found. `offset` is the time by which it decided, in seconds after the time at the
+    /// beginning: later than that of its [`Tick`] where something came between.
     pub fn found(&mut self, target: usize, offset: u32, found: Found) {
         let Some(turn) = self.turns.get_mut(target) else {
             return;

@@ -250,7 +250,6 @@ impl Status {
             deadline: None,
             default_cluster: self.settings.default_cluster(),
             poll_seconds: Some(self.settings.poll_seconds()),
-            turn: 0,
             stops: &self.stops,
             known: known.as_ref(),
         };

@@ -21,15 +21,18 @@ pub(super) enum Rest {
 /// Enters the activity of this pass. Only changes are stored, so a steady workload needs no write.
 ///
 /// As in KEDA, activity ended with the last active poll. When that was is not stored: one polling interval ago at the earliest,
-/// and never before the poll that saw the activity begin.
+/// and never before a poll that left its mark since, by an alarm or as a follow-up.
 pub(super) fn remember(memory: &mut State, demand: &Demand, poll_seconds: u32, now: Timestamp) {
     match demand.active {
         Some(active) => {
             if active != memory.active {
-                let began = memory.last_active.unwrap_or(memory.first_seen);
                 let last_poll = now.saturating_sub(seconds(poll_seconds)).unwrap_or(now);
                 memory.active = active;
-                memory.last_active = Some(if active { now } else { began.max(last_poll) });
+                memory.last_active = Some(if active {
+                    now
+                } else {
+                    last_mark(memory).max(last_poll)
+                });
             }
             memory.empty_since = if active {
                 None
@@ -39,6 +42,15 @@ pub(super) fn remember(memory: &mut State, demand: &Demand, poll_seconds: u32, n
         }
         None => forget(memory),
     }
+}
+
+/// The last poll before this one that the memory tells of: it began, a count was changed, or another count was wanted.
+fn last_mark(memory: &State) -> Timestamp {
+    let began = memory.last_active.unwrap_or(memory.first_seen);
+    let changes = memory.events.iter().map(|event| event.at);
+    let windows = memory.in_window.iter().chain(&memory.out_window);
+    let ends = windows.filter_map(|entry| entry.until);
+    changes.chain(ends).fold(began, Timestamp::max)
 }
 
 /// A pass that could not see the queues breaks the chain of agreeing readings, and changes nothing else.

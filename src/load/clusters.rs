@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{Loaded, Unreadable};
-use crate::calls::in_turn;
+use crate::calls::{Limits, in_turn};
 use crate::document::{Node, Value};
 use crate::manifest::{
     self, ClusterContext, ClusterObjects, Configuration, ListedObject, Target, TargetId, Unlisted,
@@ -224,7 +224,13 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             );
             Fault::failed("Timeout", message)
         };
-        in_turn(self.calls.get(cluster), Some(self.limit), late, call).await
+        in_turn(
+            self.calls.get(cluster),
+            Limits::at(Some(self.limit)),
+            late,
+            call,
+        )
+        .await
     }
 
     /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be

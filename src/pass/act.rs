@@ -1,16 +1,22 @@
 //! What is done about a decision, with a hand for live targets and one for shadow targets.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::ledger::Group;
 use super::writer::Turn;
 use super::{Calls, Decided, Effect};
+use crate::calls::Limits;
 use crate::manifest::Target;
 use crate::ports::{
     Change, Fault, FaultKind, LiveMemories, Namespace, Place, Scaler, Seen, ShadowMemories,
     StateWrite,
 };
 use crate::state::State;
+
+/// No count is begun with less time left than this: it could be cut off, and nothing would tell whether it was written. The changes
+/// of those that are left out are taken back meanwhile, in one patch a namespace.
+const COUNT_RESERVE: Duration = Duration::from_secs(2);
 
 /// What writes.
 pub(super) trait Hand {
@@ -117,13 +123,19 @@ impl<H: Hand> Act<'_, H> {
         }
         // What is not remembered must not scale in: the next pass would not know, and scale-in is never urgent.
         if !is_remembered && decision.to < decision.from {
+            // The write may have been carried out although its answer says otherwise.
+            if let Some(remembered) = remembered {
+                take_back(task, remembered).await;
+            }
             return Effect::NotDone;
         }
-        match self.scale(task).await {
+        let is_begun = Cell::new(false);
+        match self.scale(task, &is_begun).await {
             Ok(effect) => effect,
             Err(fault) if fault.kind == FaultKind::LostRace => Effect::LostRace,
             Err(fault) => {
-                if let (FaultKind::Failed, Some(remembered)) = (fault.kind, remembered) {
+                let is_not_made = fault.kind == FaultKind::Failed || !is_begun.get();
+                if let Some(remembered) = remembered.filter(|_| is_not_made) {
                     take_back(task, remembered).await;
                 }
                 faults.push(fault);
@@ -141,7 +153,7 @@ impl<H: Hand> Act<'_, H> {
         let what = format!("writing state to `{}/outrigger`", namespace.name);
         let group = Group::StateWrites(namespace.clone());
         let store = || async { Ok(self.hand.remember(namespace, writes).await) };
-        let turns = self.calls.to(&namespace.cluster);
+        let turns = self.calls.acts_on(&namespace.cluster);
         let results = self
             .calls
             .bounded(turns, Duration::ZERO, &group, writes.len(), &what, store)
@@ -149,7 +161,8 @@ impl<H: Hand> Act<'_, H> {
         results.unwrap_or_else(|fault| vec![Err(fault); writes.len()])
     }
 
-    async fn scale(&self, task: Task<'_>) -> Result<Effect, Fault> {
+    /// Counts are not begun in the last moment: those that never were are then taken back, in one write.
+    async fn scale(&self, task: Task<'_>, is_begun: &Cell<bool>) -> Result<Effect, Fault> {
         let Task {
             target,
             place,
@@ -164,10 +177,17 @@ impl<H: Hand> Act<'_, H> {
         };
         let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
         let cluster = &place.namespace.cluster;
-        let scale = || self.hand.scale(place, &change);
-        let (turns, group) = (self.calls.to(cluster), Group::Counts(cluster.clone()));
+        let scale = || {
+            is_begun.set(true);
+            self.hand.scale(place, &change)
+        };
+        let (turns, group) = (self.calls.acts_on(cluster), Group::Counts(cluster.clone()));
+        let limits = Limits {
+            begin: self.calls.before_deadline(COUNT_RESERVE),
+            end: self.calls.before_deadline(Duration::ZERO),
+        };
         self.calls
-            .bounded(turns, Duration::ZERO, &group, 1, &what, scale)
+            .within(turns, limits, &group, 1, &what, scale)
             .await
     }
 }

@@ -1,6 +1,6 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
-mod fairness;
+mod late;
 mod owners;
 mod rhythm;
 mod writes;
@@ -277,8 +277,6 @@ async fn passed_at<'t>(
     deadline: Option<Duration>,
     dry_run: bool,
 ) -> Passed<'t> {
-    // As invocations of a minute count.
-    let turn = seconds.div_euclid(60);
     let hands = Hands {
         scaler: servers,
         memories: servers,
@@ -300,7 +298,6 @@ async fn passed_at<'t>(
             deadline,
             default_cluster: "prod",
             poll_seconds: None,
-            turn,
             stops: &servers.stops,
             known: None,
         },
@@ -763,7 +760,6 @@ async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
         deadline: None,
         default_cluster: "prod",
         poll_seconds: None,
-        turn: 0,
         stops: &servers.stops,
         known: None,
     };

@@ -455,7 +455,6 @@ impl Life {
                 deadline,
                 default_cluster: "prod",
                 poll_seconds: None,
-                turn: 0,
                 stops: &stops,
                 known: None,
             };

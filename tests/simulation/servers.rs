@@ -529,7 +529,7 @@ impl Ports {
         let (done, answer) = carried_out(trouble, swap);
         let mut told = self.told.borrow_mut();
         let text = new.clone();
-        if told.scale_calls[workload] > 0 {
+        if told.scale_calls[workload] > 0 || told.stores[workload].is_some() {
             told.writes.push(Write::TakeBack {
                 workload,
                 done,

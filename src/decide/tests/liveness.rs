@@ -186,3 +186,26 @@ fn every_hold_says_when_it_ends_and_ends_then() {
     }
     assert_eq!(held.len(), 5, "{held:?}");
 }
+
+/// An alarm polls between two regular polls: the change it made is known, and the cooldown counts from there.
+#[test]
+fn the_cooldown_counts_from_a_poll_by_an_alarm_that_left_its_mark() {
+    let mut policy = policy(0, 16, None);
+    policy.polling_seconds = NonZeroU32::new(600).unwrap();
+    let (mut count, mut state) = (0, None);
+    let mut poll = |second, messages| {
+        let observation = seen(count, &[visible(messages)]);
+        let decision = decide(&policy, &observation, state.as_ref(), at(second));
+        count = decision.to;
+        state = Some(decision.state);
+        count
+    };
+    assert_eq!(poll(0, 63), 7);
+    assert_eq!(poll(600, 63), 7);
+    assert_eq!(poll(1195, 100), 10);
+    assert_eq!(
+        [1200, 1261, 1495].map(|second| poll(second, 0)),
+        [10, 10, 10]
+    );
+    assert_eq!(poll(1496, 0), 0);
+}

@@ -91,7 +91,6 @@ impl Schedule {
             deadline: None,
             default_cluster: "prod",
             poll_seconds: NonZeroU32::new(self.sync_seconds),
-            turn: 0,
             stops: &self.servers.stops,
             known: None,
         };
@@ -172,7 +171,7 @@ async fn a_long_interval_does_not_slow_down_what_is_awake() {
 }
 
 #[tokio::test]
-async fn a_slow_target_that_rests_costs_one_read_of_its_state() {
+async fn a_slow_target_that_rests_costs_one_read_of_its_workload() {
     let spec = "minReplicaCount: 0\nmaxReplicaCount: 16\npollingInterval: 300";
     let schedule = Schedule::new(spec, 60, 0);
     let mut polls = Vec::new();
@@ -180,7 +179,7 @@ async fn a_slow_target_that_rests_costs_one_read_of_its_state() {
         polls.extend(schedule.invoke(second, |_| 0).await);
         let calls = schedule.servers.calls();
         if second > 0 && second % 300 != 0 {
-            assert_eq!(calls, ["load default"], "{second}");
+            assert_eq!(calls, ["read worker"], "{second}");
         }
     }
     let times: Vec<i64> = polls.iter().map(|(now, _)| *now).collect();
