@@ -294,14 +294,8 @@ async fn climb() {
         in_steps("60", "the same, 60, OUTRIGGER_SYNC=15", "70 to 73 s"),
     ];
     println!(
-        "{:<44} {:>7} {:>8} {:>8} {:>8} {:>7}  {}",
-        "from a burst to the whole count",
-        "bursts",
-        "shortest",
-        "mean",
-        "longest",
-        "writes",
-        "KEDA 2.20.2"
+        "{:<44} {:>7} {:>8} {:>8} {:>8} {:>7}  KEDA 2.20.2",
+        "from a burst to the whole count", "bursts", "shortest", "mean", "longest", "writes"
     );
     let (usual, often) = join(
         climbs(world, &usual, &[]),
@@ -348,18 +342,25 @@ async fn climbs(world: &'static World, kinds: &[Kind], environment: &[(&str, &st
             .filter(|(target, _)| target / BURSTS as usize == index)
         {
             let name = name(*target);
-            assert_eq!(counts[&name], kind.to, "{}: {name}", kind.what);
+            if counts[&name] != kind.to {
+                let Kind { what, to, .. } = kind;
+                writeln!(rows, "  {name}, {what}: {}, not {to}", counts[&name]).unwrap();
+                continue;
+            }
             let written = requests.iter().filter(|request| {
                 request.is_count_write() && request.is_good() && request.name == name
             });
             let written: Vec<&Request> = written.collect();
+            let Some(last) = written.last() else { continue };
             writes.push(written.len());
-            taken.push(seconds(*at, written.last().unwrap().answered));
+            taken.push(seconds(*at, last.answered));
         }
         taken.sort_by(f64::total_cmp);
         let bursts = u32::try_from(taken.len()).unwrap();
         let mean = taken.iter().sum::<f64>() / f64::from(bursts);
-        let (least, most) = (writes.iter().min().unwrap(), writes.iter().max().unwrap());
+        let (Some(least), Some(most)) = (writes.iter().min(), writes.iter().max()) else {
+            continue;
+        };
         let writes = if least == most {
             least.to_string()
         } else {

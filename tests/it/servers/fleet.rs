@@ -116,7 +116,7 @@ impl Fleet {
     }
 
     async fn make(&self, index: usize) {
-        let (path, name) = (self.collection(self.namespace(index)), name(index));
+        let (path, name) = (collection(self.namespace(index)), name(index));
         let manifest = rollout(&name, Some(BEGINNING));
         self.lab.admin.post(&path, &manifest).await.good();
         self.lab.sandbox.queues().create(&name);
@@ -197,7 +197,7 @@ impl Fleet {
     async fn workloads(&self) -> Vec<Json> {
         let mut workloads = Vec::new();
         for namespace in &self.namespaces {
-            let list = self.lab.admin.get(&self.collection(namespace)).await.good();
+            let list = self.lab.admin.get(&collection(namespace)).await.good();
             workloads.extend(list["items"].as_array().unwrap().clone());
         }
         workloads
@@ -222,10 +222,10 @@ impl Fleet {
     fn namespace(&self, index: usize) -> &str {
         &self.namespaces[index % self.namespaces.len()]
     }
+}
 
-    fn collection(&self, namespace: &str) -> String {
-        format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts")
-    }
+fn collection(namespace: &str) -> String {
+    format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts")
 }
 
 /// The name of a workload and of its queue.
