@@ -205,14 +205,13 @@ impl Fleet {
 
     /// The requests of the function about these workloads since a moment, oldest first.
     pub(super) fn requests_since(&self, since: Timestamp) -> Vec<Request> {
-        let events = self.namespaces.iter();
-        let events = events.flat_map(|namespace| self.lab.world.audit(namespace));
-        let ours = events.filter(|event| {
-            let agent = event["userAgent"].as_str();
-            agent.is_some_and(|agent| agent.starts_with("outrigger/"))
+        let events = self.lab.world.audit_with("\"userAgent\":\"outrigger/");
+        let ours = events.iter().filter(|event| {
+            let namespace = event["objectRef"]["namespace"].as_str();
+            namespace.is_some_and(|namespace| self.namespaces.iter().any(|ours| ours == namespace))
         });
-        let requests = ours.map(|event| read(&event));
-        let mut requests: Vec<Request> = requests
+        let mut requests: Vec<Request> = ours
+            .map(read)
             .filter(|request| request.answered >= since)
             .collect();
         requests.sort_by_key(|request| request.answered);
