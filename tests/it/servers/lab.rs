@@ -82,21 +82,8 @@ impl Lab {
             namespace,
             keys,
         };
-        lab.apply_shipped(role).await;
+        apply_shipped(&lab.admin, &lab.namespace, role).await;
         lab
-    }
-
-    async fn apply_shipped(&self, role: &str) {
-        let namespace = &self.namespace;
-        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
-        let memory = format!("/api/v1/namespaces/{namespace}/configmaps/outrigger");
-        for (path, manifest) in [
-            (format!("{rbac}/roles/outrigger"), role),
-            (format!("{rbac}/rolebindings/outrigger"), SHIPPED_BINDING),
-            (memory, SHIPPED_MEMORY),
-        ] {
-            self.admin.apply(&path, manifest).await;
-        }
     }
 
     /// The path of a Rollout, or with an empty name of all of them.
@@ -264,6 +251,19 @@ impl Lab {
             (text(&event["verb"]), resource, status.unwrap_or_default())
         })
         .collect()
+    }
+}
+
+/// Puts the shipped `RoleBinding` and `ConfigMap` into a namespace, and a Role.
+pub(super) async fn apply_shipped(admin: &Client, namespace: &str, role: &str) {
+    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
+    let memory = format!("/api/v1/namespaces/{namespace}/configmaps/outrigger");
+    for (path, manifest) in [
+        (format!("{rbac}/roles/outrigger"), role),
+        (format!("{rbac}/rolebindings/outrigger"), SHIPPED_BINDING),
+        (memory, SHIPPED_MEMORY),
+    ] {
+        admin.apply(&path, manifest).await;
     }
 }
 

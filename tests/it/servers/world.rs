@@ -171,12 +171,17 @@ impl World {
 
     /// What the API server's audit log has about one namespace, oldest first.
     pub(super) fn audit(&self, namespace: &str) -> Vec<Json> {
-        let log = std::fs::read_to_string(self.root.join("kube-apiserver/audit")).unwrap();
-        let events = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
+        let mut events = self.audit_with(namespace);
+        events.retain(|event| event["objectRef"]["namespace"] == namespace);
         events
-            .filter(|event: &Json| event["objectRef"]["namespace"] == namespace)
+    }
+
+    /// What it has with this text anywhere in an event, as it is written there.
+    pub(super) fn audit_with(&self, text: &str) -> Vec<Json> {
+        let log = std::fs::read_to_string(self.root.join("kube-apiserver/audit")).unwrap();
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
     }
 }

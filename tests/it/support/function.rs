@@ -128,6 +128,11 @@ impl Function {
         Some(kib / 1024)
     }
 
+    /// The number of the process, while it runs.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     async fn spawn(
         mut command: Command,
         directory: Directory,
