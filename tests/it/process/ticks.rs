@@ -194,13 +194,10 @@ async fn a_slower_target_at_rest_is_polled_when_its_time_has_come() {
         assert_eq!(line["summary"]["notDue"], 1 - expected, "{time}");
         assert_eq!(line["summary"]["passes"], expected, "{time}");
         if expected == 0 {
-            // Its state says that it rests.
-            let kubernetes = actions(&sandbox, Service::Kubernetes);
-            assert_eq!(
-                kubernetes,
-                ["GET /api/v1/namespaces/default/configmaps/outrigger"],
-                "{time}"
-            );
+            // The workload says that it rests.
+            let reads = actions(&sandbox, Service::Kubernetes);
+            let path = "GET /apis/argoproj.io/v1alpha1/namespaces/default/rollouts/night";
+            assert_eq!(reads, [path], "{time}");
             assert!(decisions(&lines).is_empty(), "{time}");
         }
     }
