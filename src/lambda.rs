@@ -156,7 +156,7 @@ impl Function {
 
     async fn invoke(&self, payload: Payload, context: &Context) -> Result<Json, InvocationError> {
         let begun = Instant::now();
-        let began = self.clock.now();
+        let clock_start = self.clock.now();
         let event = payload
             .0
             .map_err(|error| InvocationError::Event(format!("the event is not JSON: {error}")))?;
@@ -200,7 +200,8 @@ impl Function {
             let mut passed = self
                 .pass(due, now, deadline, known.as_ref(), wake.dry_run)
                 .await;
-            let decided_at = u32::try_from(now.duration_since(began).as_secs()).unwrap_or(offset);
+            let decided_at =
+                u32::try_from(now.duration_since(clock_start).as_secs()).unwrap_or(offset);
             let polled = polls.into_iter().zip(passed.outcomes);
             let polled = polled.filter(|((poll, _), outcome)| {
                 self.missed.borrow_mut().note(outcome);
