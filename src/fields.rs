@@ -212,6 +212,17 @@ impl<'a> Fields<'a> {
         read(node, &self.path(key), problems)
     }
 
+    /// Reports fields that are known, only not in this mapping, with what to do about them.
+    pub fn refuse(&mut self, keys: &[&'static str], what: &str, problems: &mut Problems) {
+        for key in keys {
+            let found = self.entries.iter().find(|(name, _)| name == key);
+            if let Some((_, node)) = found {
+                self.known.push(key);
+                problems.error(node.position, &self.path(key), what);
+            }
+        }
+    }
+
     /// Reports the fields that nobody took, each with the nearest valid name.
     /// Looking for a near name costs time, so it ends after a few: whoever has more has another problem.
     pub fn finish(self, problems: &mut Problems) {

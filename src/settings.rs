@@ -666,7 +666,10 @@ mod tests {
             ("OUTRIGGER_MODE", "Shadow"),
             ("OUTRIGGER_CLUSTER", "x"),
             ("OUTRIGGER_NAMESPACE", "A"),
-            ("OUTRIGGER_CLUSTERS", "a b,x=y,arn:aws:eks:::cluster/z,p,p"),
+            (
+                "OUTRIGGER_CLUSTERS",
+                "a b,x=y,arn:aws:eks:::cluster/z,arn:aws:eks:eu-west-1:12:cluster/w,p,p",
+            ),
             ("OUTRIGGER_CLUSTER_ENDPOINT", "http://x"),
             ("OUTRIGGER_CLUSTER_CA", "eA=="),
         ])
@@ -677,6 +680,7 @@ mod tests {
             "OUTRIGGER_CLUSTERS: found `a b`",
             "OUTRIGGER_CLUSTERS: found the role `y`",
             "OUTRIGGER_CLUSTERS: no region",
+            "OUTRIGGER_CLUSTERS: found the account `12` in `arn:aws:eks:eu-west-1:12:cluster/w`, allowed: the 12 digits",
             "OUTRIGGER_CLUSTERS: found the cluster `p` twice",
             "OUTRIGGER_CLUSTER_ENDPOINT: found `http://x`, allowed: an https URL",
             "OUTRIGGER_NAMESPACE: found `A`",

@@ -160,7 +160,9 @@ impl Authentications {
         if scope.is_some() && self.by_name.contains_key(&(None, name.clone())) {
             return "is a ClusterTriggerAuthentication, and the reference lacks `kind: ClusterTriggerAuthentication`".to_owned();
         }
-        let same_name = self.by_name.keys().filter(|(_, other)| other == name);
+        // In a cluster an object is not told what other namespaces have.
+        let same_name = self.by_name.keys();
+        let same_name = same_name.filter(|(_, other)| other == name && !self.in_cluster);
         let namespaces: Vec<&str> = same_name
             .filter_map(|(scope, _)| scope.as_deref())
             .collect();
@@ -178,7 +180,9 @@ impl Authentications {
             }
             Some(_) | None => {}
         }
-        let same_scope = self.by_name.keys().filter(|(other, _)| other == scope);
+        let same_scope = self.by_name.keys();
+        let same_scope =
+            same_scope.filter(|(other, _)| other == scope && (scope.is_some() || !self.in_cluster));
         let names: Vec<&str> = same_scope.map(|(_, name)| name.as_str()).collect();
         let near = nearest(name, &names).map(|near| format!(", did you mean `{near}`?"));
         match (near, self.in_cluster, scope) {

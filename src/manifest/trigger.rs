@@ -151,6 +151,12 @@ fn read_trigger(
                 .map(Trigger::CloudWatch)
         }
     };
+    let outside = ["authenticationRef", "metricType", "useCachedMetrics"];
+    metadata.refuse(
+        &outside,
+        "a field of the trigger, allowed: beside `metadata`, one level up",
+        problems,
+    );
     metadata.finish(problems);
     fields.finish(problems);
     trigger

@@ -216,6 +216,19 @@ pub(super) fn read_workload(node: &Node, problems: &mut Problems) -> Option<Work
     let kind = fields.take("kind").filter(|node| !node.is_blank());
     // Pod templates are not read, so the container does not matter.
     fields.take("envSourceContainerName");
+    let outside = [
+        "minReplicaCount",
+        "maxReplicaCount",
+        "idleReplicaCount",
+        "pollingInterval",
+        "cooldownPeriod",
+        "triggers",
+    ];
+    let message = "a field of `spec`, allowed: beside `scaleTargetRef`, one level up";
+    fields.refuse(&outside, message, problems);
+    let message =
+        "not a field here, allowed: none: the workload is in the namespace of the ScaledObject";
+    fields.refuse(&["namespace"], message, problems);
     let is_misspelt = fields.is_misspelt("apiVersion") || fields.is_misspelt("kind");
     fields.finish(problems);
     if is_misspelt {

@@ -121,14 +121,14 @@ impl Needs {
             }
         }
         errors.dedup();
+        errors.extend(needs.roles_of_one_name());
+        errors.extend(needs.other_partitions(request));
+        // Whether a role is of the function's account decides on its alarms, and on which stack makes it.
         if needs.own_account.is_none()
             && let Some(arn) = needs.roles.keys().next()
         {
-            // Whether a role is of the function's account decides on its alarms, and on which stack makes it.
             errors.push(RenderError::UnknownAccount(arn.clone()));
         }
-        errors.extend(needs.roles_of_one_name());
-        errors.extend(needs.other_partitions(request));
         if errors.is_empty() {
             Ok(needs)
         } else {

@@ -1,6 +1,7 @@
 //! Manifests as people have them: what is accepted with a warning, and what a refusal says.
 
 use super::*;
+use crate::document::parse_yaml;
 
 /// A stream of one ScaledObject `shop/worker` with a reference, and of what follows it.
 fn stream(reference: &str, owner: &str, rest: &str) -> String {
@@ -179,6 +180,46 @@ fn an_authentication_that_is_elsewhere_is_told_where() {
             configuration.findings
         );
     }
+}
+
+/// Who may create an object in one namespace learns nothing there of the others.
+#[test]
+fn in_a_cluster_other_namespaces_are_not_told() {
+    let parsed = |text: &str| parse_yaml(text.as_bytes()).remove(0).root.unwrap();
+    let object = parsed(&stream("{name: creds}", "", ""));
+    let everywhere = stream("{name: cred, kind: ClusterTriggerAuthentication}", "", "");
+    let everywhere = parsed(&everywhere.replace("name: worker", "name: other"));
+    let identity = "provider: aws";
+    let other = parsed(&authentication(
+        "TriggerAuthentication",
+        "name: creds, namespace: private",
+        identity,
+    ));
+    let wide = parsed(&authentication(
+        "ClusterTriggerAuthentication",
+        "name: creds2",
+        identity,
+    ));
+    let objects = ClusterObjects {
+        scaled_objects: vec![&object, &everywhere],
+        authentications: vec![&other],
+        cluster_authentications: vec![&wide],
+        unlisted: Vec::new(),
+    };
+    let context = ClusterContext {
+        cluster: "prod",
+        roles: &[],
+    };
+    let configuration = read_cluster(&objects, context);
+    let found: Vec<String> = configuration.errors().map(ToString::to_string).collect();
+    assert!(
+        found[0].contains("`creds` is not in this namespace; allowed"),
+        "{found:#?}"
+    );
+    assert!(
+        found[1].contains("`cred` is not in this cluster; allowed"),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -452,4 +493,33 @@ fn no_field_is_listed_twice() {
         far.ends_with("; an object with another trigger stays with KEDA"),
         "{far}"
     );
+}
+
+#[test]
+fn a_field_in_the_wrong_place_is_told_where_it_belongs() {
+    let inside = object(
+        "",
+        &format!("{GOOD_METADATA}\nauthenticationRef: {{name: x}}"),
+    );
+    assert!(error(&inside).ends_with("metadata.authenticationRef: a field of the trigger, allowed: beside `metadata`, one level up"));
+    for (field, expected) in [
+        (
+            "maxReplicaCount: 3",
+            "maxReplicaCount: a field of `spec`, allowed: beside `scaleTargetRef`, one level up",
+        ),
+        (
+            "namespace: shop",
+            "namespace: not a field here, allowed: none: the workload is in the namespace of the ScaledObject",
+        ),
+    ] {
+        let text = object("", GOOD_METADATA).replace(
+            "scaleTargetRef: {name: worker}",
+            &format!("scaleTargetRef: {{name: worker, {field}}}"),
+        );
+        assert!(
+            error(&text).ends_with(&format!("spec.scaleTargetRef.{expected}")),
+            "{}",
+            error(&text)
+        );
+    }
 }
