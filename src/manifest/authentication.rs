@@ -158,7 +158,7 @@ impl Authentications {
     fn missing(&self, (scope, name): &Key) -> String {
         let here = if self.in_cluster { "cluster" } else { "stream" };
         if scope.is_some() && self.by_name.contains_key(&(None, name.clone())) {
-            return "is a ClusterTriggerAuthentication, and the reference lacks `kind: ClusterTriggerAuthentication`".to_owned();
+            return "is a ClusterTriggerAuthentication, and the reference lacks its kind; add `kind: ClusterTriggerAuthentication`".to_owned();
         }
         // In a cluster an object is not told what other namespaces have.
         let same_name = self.by_name.keys();
@@ -449,10 +449,14 @@ pub(super) fn identity(
                 problems.error_elsewhere();
                 return Identity::Function;
             }
-            (
-                authentications.missing(&key),
-                "; allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`",
-            )
+            let what = authentications.missing(&key);
+            // One that is elsewhere only has to be put right.
+            let cure = if what.starts_with("is not ") {
+                "; allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`"
+            } else {
+                ""
+            };
+            (what, cure)
         }
     };
     match operator {

@@ -430,7 +430,8 @@ fn objects_of_a_cluster_are_read_as_the_function_reads_them() {
             "{name: team, kind: ClusterTriggerAuthentication}\n    metadata",
         );
     let variables = [("OUTRIGGER_ROLES".to_owned(), reader.to_owned())];
-    let arguments = [&["render"], &config[..], &["cluster:default"], &CLUSTER].concat();
+    let account = ["cluster:default", "--account", "111111111111"];
+    let arguments = [&["render"], &config[..], &account, &CLUSTER].concat();
     let (code, _, errors) = result_in(
         &directory.join(""),
         &arguments,

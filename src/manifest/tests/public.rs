@@ -126,19 +126,19 @@ fn an_authentication_that_is_elsewhere_is_told_where() {
             "{name: creds}",
             "ClusterTriggerAuthentication",
             "name: creds",
-            "`creds` is a ClusterTriggerAuthentication, and the reference lacks `kind: ClusterTriggerAuthentication`; allowed: ",
+            "`creds` is a ClusterTriggerAuthentication, and the reference lacks its kind; add `kind: ClusterTriggerAuthentication`",
         ),
         (
             "{name: creds, kind: ClusterTriggerAuthentication}",
             "TriggerAuthentication",
             own,
-            "`creds` is a TriggerAuthentication of the namespace `shop`, and the reference has `kind: ClusterTriggerAuthentication`; leave that out; ",
+            "`creds` is a TriggerAuthentication of the namespace `shop`, and the reference has `kind: ClusterTriggerAuthentication`; leave that out",
         ),
         (
             "{name: creds}",
             "TriggerAuthentication",
             "name: creds",
-            "`creds` is in the namespace `default` and must be in `shop`, that of the ScaledObject; allowed: ",
+            "`creds` is in the namespace `default` and must be in `shop`, that of the ScaledObject",
         ),
         (
             "{name: cred}",
