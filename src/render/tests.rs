@@ -634,8 +634,9 @@ fn the_role_of_another_account_has_a_limit_too() {
             &queue,
         )
     });
-    let yaml = AUTHENTICATION.to_owned() + &objects.collect::<String>();
-    let errors = case(yaml).errors();
+    let mut case = case(AUTHENTICATION.to_owned() + &objects.collect::<String>());
+    case.account = Some("111111111111");
+    let errors = case.errors();
     assert!(
         errors[0].starts_with(
             "the role arn:aws:iam::222222222222:role/queues/reader would name 300 queues"
