@@ -456,8 +456,8 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
-#[cfg(feature = "cli")]
 /// A cluster by its name or ARN, for a command that is about one.
+#[cfg(feature = "cli")]
 pub(crate) fn cluster_by_name_or_arn(item: &str, own_region: &str) -> Result<Cluster, String> {
     cluster(item.split('=').next().unwrap_or_default(), own_region)
 }

@@ -234,8 +234,8 @@ pub(super) fn read_workload(node: &Node, problems: &mut Problems) -> Option<Work
     if is_misspelt {
         return None;
     }
-    let is_text = |node: &Option<&Node>| node.is_none_or(|node| node.as_text().is_some());
-    if !is_text(&version) || !is_text(&kind) {
+    let is_text = |node: Option<&Node>| node.is_none_or(|node| node.as_text().is_some());
+    if !is_text(version) || !is_text(kind) {
         let allowed = "group/version such as argoproj.io/v1alpha1";
         for (node, key, allowed) in [
             (version, "apiVersion", allowed),

@@ -7,7 +7,7 @@ use super::aws::is_region;
 pub(super) enum Host<'a> {
     /// SQS in this region.
     Sqs(&'a str),
-    /// An emulator such as LocalStack or ElasticMQ.
+    /// An emulator, such as `LocalStack` or `ElasticMQ`.
     Emulator,
     /// None of both.
     Other,

@@ -162,8 +162,8 @@ fn host_of(url: &str) -> Option<Host<'_>> {
     Some(host::of(rest.split('/').next().unwrap_or_default()))
 }
 
-#[cfg(feature = "cli")]
 /// Whether a queue is an emulator's, so that there is nothing of it in AWS.
+#[cfg(feature = "cli")]
 pub(crate) fn is_of_emulator(queue: &Queue) -> bool {
     let is_elsewhere = match &queue.address {
         QueueAddress::Url { url, .. } => host_of(url) == Some(Host::Emulator),
