@@ -85,6 +85,12 @@ impl Node {
         }
     }
 
+    /// Whether this is text with nothing in it, as a chart renders a value that is not set.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.as_text().is_some_and(|text| text.trim().is_empty())
+    }
+
     /// What this is, for an error message: scalars in backticks, shortened; the rest by kind.
     #[must_use]
     pub fn describe(&self) -> String {

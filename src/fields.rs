@@ -7,6 +7,9 @@ use jiff::Timestamp;
 
 use crate::document::{Node, Position, Value, quoted};
 
+/// How the message about a field that must be there and is not begins.
+pub(crate) const MISSING: &str = "missing, allowed: ";
+
 /// Unknown fields of one mapping that get a suggestion.
 const MAX_SUGGESTIONS: usize = 50;
 
@@ -43,10 +46,12 @@ impl fmt::Display for Problem {
 }
 
 /// Collects findings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Problems {
     /// In the order they were found.
     pub list: Vec<Problem>,
+    /// Errors in another object that this one needs, which are told there.
+    elsewhere: usize,
 }
 
 impl Problems {
@@ -72,22 +77,37 @@ impl Problems {
 
     /// Adds the usual error: what was found, what is allowed.
     pub fn found(&mut self, node: &Node, path: &str, allowed: &str) {
+        let template = template_hint(node);
         self.error(
             node.position,
             path,
-            format!("found {}, allowed: {allowed}", node.describe()),
+            format!("found {}{template}, allowed: {allowed}", node.describe()),
         );
+    }
+
+    /// Notes an error in another object that this one needs: it refuses this one too, and is told once, where it stands.
+    pub(crate) fn error_elsewhere(&mut self) {
+        self.elsewhere += 1;
     }
 
     /// How many errors were found; warnings do not count.
     #[must_use]
     pub fn errors(&self) -> usize {
-        self.list
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count()
+        let here = self.list.iter();
+        let here = here.filter(|problem| problem.severity == Severity::Error);
+        here.count() + self.elsewhere
     }
 }
+
+/// What to do about a text that a chart was to fill in.
+fn template_hint(node: &Node) -> &'static str {
+    let is_template = node.as_text().is_some_and(|text| text.contains("{{"));
+    if is_template { TEMPLATE_HINT } else { "" }
+}
+
+/// Said of a value that has `{{` in it.
+const TEMPLATE_HINT: &str =
+    ", a template that is not rendered (helm template CHART | outrigger check -f -)";
 
 /// A mapping that is being read. Every field taken is known; `finish` reports the others.
 #[derive(Debug)]
@@ -135,7 +155,9 @@ impl<'a> Fields<'a> {
 
     /// The value of a field; `null` counts as absent, as it does for Kubernetes.
     pub fn take(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let found = self
             .entries
             .iter()
@@ -151,6 +173,16 @@ impl<'a> Fields<'a> {
         entries.any(|(name, node)| name == key && node.value == Value::Null)
     }
 
+    /// Whether a field is not there, and one that nothing has taken is likely to be it. What only follows from its absence is not
+    /// told then, as the misspelt one is.
+    #[must_use]
+    pub fn is_misspelt(&self, key: &str) -> bool {
+        let is_there = self.entries.iter().any(|(name, _)| name == key);
+        let is_known = |name: &str| self.known.contains(&name);
+        let mut entries = self.entries.iter();
+        !is_there && entries.any(|(name, _)| !is_known(name) && is_near(name, key))
+    }
+
     /// The value of a field that must be there.
     pub fn require(
         &mut self,
@@ -163,7 +195,7 @@ impl<'a> Fields<'a> {
             problems.error(
                 self.position,
                 &self.path(key),
-                format!("missing, allowed: {allowed}"),
+                format!("{MISSING}{allowed}"),
             );
         }
         found
@@ -180,12 +212,33 @@ impl<'a> Fields<'a> {
         read(node, &self.path(key), problems)
     }
 
+    /// Reports fields that are known, only not in this mapping, with what to do about them.
+    pub fn refuse(&mut self, keys: &[&'static str], what: &str, problems: &mut Problems) {
+        for key in keys {
+            let found = self.entries.iter().find(|(name, _)| name == key);
+            if let Some((_, node)) = found {
+                self.known.push(key);
+                problems.error(node.position, &self.path(key), what);
+            }
+        }
+    }
+
     /// Reports the fields that nobody took, each with the nearest valid name.
     /// Looking for a near name costs time, so it ends after a few: whoever has more has another problem.
     pub fn finish(self, problems: &mut Problems) {
         let is_known = |key: &str| self.known.contains(&key);
         let unknown = self.entries.iter().filter(|(key, _)| !is_known(key));
         for (index, (key, node)) in unknown.enumerate() {
+            let near = { index < MAX_SUGGESTIONS }
+                .then(|| likely(key, &self.known))
+                .flatten();
+            if let Some(near) = near {
+                // It is not missing besides: it is this one, misspelt.
+                let path = self.path(near);
+                problems.list.retain(|problem| {
+                    problem.path != path || !problem.message.starts_with("missing, ")
+                });
+            }
             let hint = if index < MAX_SUGGESTIONS {
                 suggestion(key, &self.known)
             } else {
@@ -210,11 +263,78 @@ fn shown_key(key: &str) -> String {
 /// `, did you mean …` when a valid name is near, else the list of valid names.
 #[must_use]
 pub fn suggestion(found: &str, valid: &[&str]) -> String {
-    match nearest(found, valid) {
+    match likely(found, valid) {
         Some(name) => format!(", did you mean `{name}`?"),
         None if valid.is_empty() => ", nothing is allowed here".to_owned(),
         None => format!(", allowed: {}", valid.join(", ")),
     }
+}
+
+/// The valid name that was meant: one that is spelt nearly so, or else one that shares its words.
+fn likely<'v>(found: &str, valid: &[&'v str]) -> Option<&'v str> {
+    nearest(found, valid)
+        .or_else(|| by_another_name(found, valid))
+        .or_else(|| sharing_words(found, valid))
+}
+
+/// Names that the same thing has elsewhere: in the HPA, in KEDA 1, in AWS.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("deploymentName", "name"),
+    ("queueName", "queueURL"),
+    ("queueArn", "queueURL"),
+    ("queue", "queueURL"),
+    ("sqs", "aws-sqs-queue"),
+    ("cloudwatch", "aws-cloudwatch"),
+    ("targetQueueLength", "queueLength"),
+];
+
+fn by_another_name<'v>(found: &str, valid: &[&'v str]) -> Option<&'v str> {
+    let (_, meant) = { OTHER_NAMES.iter() }.find(|(other, _)| other.eq_ignore_ascii_case(found))?;
+    valid.iter().copied().find(|name| name == meant)
+}
+
+/// The valid name that has all words of the found one, or at least two of them, and more of them than any other.
+fn sharing_words<'v>(found: &str, valid: &[&'v str]) -> Option<&'v str> {
+    if found.len() > MAX_COMPARED {
+        return None;
+    }
+    let words = words_of(found);
+    let share = |name: &&'v str| {
+        let others = words_of(name);
+        let is_there = |word: &&String| others.iter().any(|other| is_same_word(word, other));
+        let shared = words.iter().filter(is_there).count();
+        let is_enough = shared > 1 || (shared == 1 && words.len() == 1);
+        // In parts of all words, in thousandths.
+        let all = (words.len() + others.len()).saturating_sub(shared);
+        is_enough.then(|| (shared * 1000 / all.max(1), *name))
+    };
+    let shares: Vec<(usize, &str)> = valid.iter().filter_map(share).collect();
+    let (most, name) = shares.iter().copied().max_by_key(|(share, _)| *share)?;
+    let is_clear = shares.iter().filter(|(share, _)| *share == most).count() == 1;
+    is_clear.then_some(name)
+}
+
+/// The words of `camelCase` and `kebab-case`, in lower case.
+fn words_of(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for char in name.chars() {
+        if !char.is_alphanumeric() || (char.is_uppercase() && was_lower) {
+            words.push(String::new());
+        }
+        was_lower = !char.is_uppercase();
+        if let Some(word) = words.last_mut().filter(|_| char.is_alphanumeric()) {
+            word.extend(char.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The same word, perhaps one of them in the plural.
+fn is_same_word(left: &str, right: &str) -> bool {
+    let is_plural_of = |many: &str, one: &str| many.strip_suffix('s') == Some(one);
+    left == right || is_plural_of(left, right) || is_plural_of(right, left)
 }
 
 /// The valid name that a misspelt one is near to.
@@ -432,8 +552,9 @@ pub fn one_of<T: Copy>(
             node.position,
             path,
             format!(
-                "found {}{hint}",
-                node.as_text().map_or_else(|| node.describe(), quoted)
+                "found {}{}{hint}",
+                node.as_text().map_or_else(|| node.describe(), quoted),
+                template_hint(node)
             ),
         );
     }
@@ -459,6 +580,51 @@ mod tests {
             ", allowed: queueURL, awsRegion"
         );
         assert_eq!(suggestion("zzz", &[]), ", nothing is allowed here");
+    }
+
+    #[test]
+    fn names_that_share_words_are_suggested() {
+        let counts = [
+            "idleReplicaCount",
+            "minReplicaCount",
+            "maxReplicaCount",
+            "name",
+        ];
+        let metric = [
+            "metricName",
+            "metricStat",
+            "metricStatPeriod",
+            "targetMetricValue",
+            "activationTargetMetricValue",
+            "minMetricValue",
+        ];
+        let queue = [
+            "queueURL",
+            "queueURLFromEnv",
+            "queueLength",
+            "activationQueueLength",
+        ];
+        let types = ["aws-sqs-queue", "cron", "aws-cloudwatch"];
+        for (found, valid, meant) in [
+            ("minReplicas", &counts[..], Some("minReplicaCount")),
+            ("maxReplicas", &counts, Some("maxReplicaCount")),
+            ("deploymentName", &counts, Some("name")),
+            ("replicas", &counts, None),
+            ("metricStatType", &metric, Some("metricStat")),
+            ("statPeriod", &metric, Some("metricStatPeriod")),
+            ("targetValue", &metric, Some("targetMetricValue")),
+            ("queueName", &queue, Some("queueURL")),
+            ("QueueArn", &queue, Some("queueURL")),
+            ("aws-sqs", &types, Some("aws-sqs-queue")),
+            ("sqs", &types, Some("aws-sqs-queue")),
+            ("aws_sqs", &types, Some("aws-sqs-queue")),
+            ("cloudwatch", &types, Some("aws-cloudwatch")),
+            ("aws-dynamodb", &types, None),
+            ("kafka", &types, None),
+            ("", &types, None),
+        ] {
+            assert_eq!(likely(found, valid), meant, "{found}");
+        }
     }
 
     #[test]

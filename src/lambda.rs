@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::tower::util::MapRequestLayer;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
@@ -99,6 +100,7 @@ pub async fn serve(
             ]);
         })
     }))
+    .layer(MapRequestLayer::new(wrapped))
     .run()
     .await
 }
@@ -111,14 +113,22 @@ pub fn install_crypto() {
         .is_ok();
 }
 
-/// The event as it came. An event that is not JSON reaches the handler too, so that the answer is ours.
-struct Payload(Result<Box<RawValue>, String>);
+/// The event as it came, of whatever bytes.
+struct Payload(Vec<u8>);
+
+/// The runtime reads each payload as JSON before the handler sees it, and answers for what is none with words of its own, or
+/// ends the process. So the bytes become one JSON string before that, a character each.
+fn wrapped(mut invocation: LambdaInvocation) -> LambdaInvocation {
+    let text: String = invocation.body.iter().copied().map(char::from).collect();
+    invocation.body = Json::from(text).to_string().into();
+    invocation
+}
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(
-            Box::<RawValue>::deserialize(deserializer).map_err(|error| error.to_string()),
-        ))
+        let text = String::deserialize(deserializer)?;
+        let bytes = text.chars().map(u8::try_from).collect::<Result<_, _>>();
+        bytes.map(Self).map_err(D::Error::custom)
     }
 }
 
@@ -157,10 +167,7 @@ impl Function {
     async fn invoke(&self, payload: Payload, context: &Context) -> Result<Json, InvocationError> {
         let begun = Instant::now();
         let clock_start = self.clock.now();
-        let event = payload
-            .0
-            .map_err(|error| InvocationError::Event(format!("the event is not JSON: {error}")))?;
-        let wake = wake::parse(event.get().as_bytes())
+        let wake = wake::parse(&payload.0)
             .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
         let deadline = deadline(context, begun);
         self.clusters.begin_invocation().await;

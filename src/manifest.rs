@@ -11,7 +11,7 @@ mod scaled_object;
 mod trigger;
 mod workload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::document::{self, Document, Node};
@@ -23,6 +23,8 @@ pub(crate) use authentication::{is_account, is_role_arn};
 pub(crate) use cluster::is_cluster_wide;
 pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster, read_exported};
 pub use scaled_object::read_scaled_object;
+#[cfg(feature = "cli")]
+pub(crate) use trigger::is_of_emulator;
 pub(crate) use trigger::is_region;
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
 
@@ -99,6 +101,8 @@ pub struct Configuration {
     pub findings: Vec<Finding>,
     /// Documents of other kinds.
     pub skipped: usize,
+    /// Those kinds, for when there is nothing else.
+    pub other_kinds: BTreeSet<String>,
 }
 
 impl Configuration {
@@ -280,6 +284,7 @@ fn read_stream(
     let mut reader = Reader {
         origin: Origin::File(String::new()),
         configuration: Configuration::default(),
+        has_unread: false,
     };
     let mut objects = Vec::new();
     for (index, (_, document)) in documents.iter().enumerate() {
@@ -346,6 +351,8 @@ enum Kind {
 struct Reader {
     origin: Origin,
     configuration: Configuration,
+    /// Whether some document could not be read, which may be what another one refers to.
+    has_unread: bool,
 }
 
 impl Reader {
@@ -357,11 +364,17 @@ impl Reader {
         default_namespace: &str,
         place: impl Fn(Option<Target>, &Node, &mut Problems) -> Option<Target>,
     ) -> Configuration {
+        if self.has_unread {
+            authentications.add_nameless();
+        }
         for (document, kind, node) in objects {
             if *kind != Kind::ScaledObject {
                 let cluster_wide = *kind == Kind::ClusterTriggerAuthentication;
                 let problems =
                     authentications.add(*document, node, cluster_wide, default_namespace);
+                if problems.errors() > 0 {
+                    authentications.add_nameless();
+                }
                 self.report(*document, None, problems);
             }
         }
@@ -373,12 +386,13 @@ impl Reader {
                 let (id, target) =
                     read_scaled_object(node, default_namespace, resolution, &mut problems);
                 let target = place(target, node, &mut problems);
-                self.report(*document, id.map(|id| id.to_string()).as_deref(), problems);
+                let id = id.map(|id| id.to_string());
+                self.report(*document, id.as_deref(), problems);
+                for (other, object, problems) in authentications.used() {
+                    self.report_other(other, &object, id.as_deref(), problems);
+                }
                 found.extend(target.map(|target| (*document, node.position, target)));
             }
-        }
-        for (document, object, problems) in authentications.used() {
-            self.report(document, Some(&object), problems);
         }
         self.refuse_duplicates(&mut found);
         self.configuration.targets = found.into_iter().map(|(.., target)| target).collect();
@@ -402,6 +416,28 @@ impl Reader {
             .extend(problems.list.into_iter().map(finding));
     }
 
+    /// Reports what is wrong with another object, where that stands. Its errors refuse the object that refers to it, and name it.
+    fn report_other(
+        &mut self,
+        document: usize,
+        other: &str,
+        object: Option<&str>,
+        problems: Problems,
+    ) {
+        for mut problem in problems.list {
+            let mut told = Problems::default();
+            let about = match problem.severity {
+                Severity::Error => {
+                    problem.path = format!("{other}: {}", problem.path);
+                    object
+                }
+                Severity::Warning => Some(other),
+            };
+            told.list.push(problem);
+            self.report(document, about, told);
+        }
+    }
+
     /// Puts a document among the objects, or counts or refuses it.
     fn sort<'d>(
         &mut self,
@@ -414,6 +450,7 @@ impl Reader {
             Ok(node) => self.sort_node(index, node, objects, &mut problems),
             Err(error) => problems.error(error.position, "", error.message.clone()),
         }
+        self.has_unread |= problems.errors() > 0;
         self.report(index, None, problems);
     }
 
@@ -443,12 +480,11 @@ impl Reader {
             }
             Sorted::Other => {
                 self.configuration.skipped += 1;
-                // The skipped ones go into the package all the same.
-                if node.get("kind").and_then(Node::as_text) == Some("Secret") {
-                    let message = "a Secret is of no use here, and would be readable in the function's package; leave it out, \
-                                   as with helm template --show-only";
+                let kind = node.get("kind").and_then(Node::as_text).unwrap_or_default();
+                if let Some(message) = about_other(kind, node) {
                     problems.warning(node.position, "", message);
                 }
+                self.configuration.other_kinds.insert(kind.to_owned());
             }
             Sorted::Refused => {}
         }
@@ -507,6 +543,45 @@ impl Reader {
     }
 }
 
+/// What a person should know of a document that is skipped, as far as it matters.
+fn about_other(kind: &str, node: &Node) -> Option<String> {
+    let text = |node: Option<&Node>| {
+        let text = node.and_then(Node::as_text).filter(|text| !text.is_empty());
+        text.map(document::quoted)
+    };
+    let name = text(
+        node.get("metadata")
+            .and_then(|metadata| metadata.get("name")),
+    );
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    let version = node.get("apiVersion").and_then(Node::as_text);
+    let group = version.unwrap_or_default().split('/').next();
+    match (group.unwrap_or_default(), kind) {
+        // The skipped ones go into the package all the same.
+        ("v1", "Secret") => Some(
+            "a Secret is of no use here, and would be readable in the function's package; leave it out, \
+             as with helm template --show-only"
+                .to_owned(),
+        ),
+        ("keda.sh", "ScaledJob") => Some(format!(
+            "the ScaledJob{name} stays with KEDA, which has to stay installed for it: Outrigger scales workloads and starts no Jobs"
+        )),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            let target = node.get("spec").and_then(|spec| spec.get("scaleTargetRef"));
+            let field = |key: &str| text(target.and_then(|target| target.get(key)));
+            let workload = match (field("kind"), field("name")) {
+                (Some(kind), Some(workload)) => format!("{} {workload}", kind.replace('`', "")),
+                _ => "its workload".to_owned(),
+            };
+            Some(format!(
+                "the HorizontalPodAutoscaler{name} is not read: a ScaledObject is needed in its place, and while it is in the cluster, \
+                 {workload} is left to it (OtherOwner)"
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// What several ScaledObjects have in common: their workload, or at least its key.
 fn shared_workload(workloads: &[&WorkloadRef]) -> String {
     let count = workloads.len();
@@ -536,6 +611,31 @@ enum Sorted {
     Refused,
 }
 
+/// The kind of ours that a misspelt one means. KEDA has other kinds, which are not ours and not misspelt.
+fn misspelt_kind(found: &str, version: &str) -> Option<&'static str> {
+    const OURS: [&str; 3] = [
+        "ScaledObject",
+        "TriggerAuthentication",
+        "ClusterTriggerAuthentication",
+    ];
+    const OTHERS: [&str; 5] = [
+        "ScaledJob",
+        "ScaledJobList",
+        "CloudEventSource",
+        "ClusterCloudEventSource",
+        "HTTPScaledObject",
+    ];
+    let same = OURS
+        .into_iter()
+        .find(|ours| ours.eq_ignore_ascii_case(found));
+    let is_kedas = version == API_VERSION || version.starts_with("keda.");
+    same.or_else(|| {
+        { is_kedas && !OTHERS.contains(&found) }
+            .then(|| fields::nearest(found, &OURS))
+            .flatten()
+    })
+}
+
 fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
     let Some(mut fields) = Fields::of(node, "", problems) else {
         return Sorted::Refused;
@@ -560,7 +660,15 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
         Some("ScaledObject") => Kind::ScaledObject,
         Some("TriggerAuthentication") => Kind::TriggerAuthentication,
         Some("ClusterTriggerAuthentication") => Kind::ClusterTriggerAuthentication,
-        Some(_) => return Sorted::Other,
+        Some(other) => {
+            let Some(meant) = misspelt_kind(other, version_text) else {
+                return Sorted::Other;
+            };
+            let found = document::quoted(other);
+            let message = format!("found {found}, did you mean `{meant}`?");
+            problems.error(kind.position, "kind", message);
+            return Sorted::Refused;
+        }
         None => {
             problems.found(kind, "kind", "the kind of a Kubernetes object");
             return Sorted::Refused;
@@ -569,7 +677,22 @@ fn kind_of(node: &Node, problems: &mut Problems) -> Sorted {
     match version_text {
         API_VERSION => Sorted::Ours(kind),
         // Somebody else's object of the same kind.
-        other if other.contains('/') && !other.starts_with("keda.") => Sorted::Other,
+        other
+            if other.contains('/')
+                && !other.starts_with("keda.")
+                && !fields::is_near(other, API_VERSION) =>
+        {
+            Sorted::Other
+        }
+        other if other.starts_with("keda.k8s.io/") => {
+            let message = format!(
+                "found {}, which is KEDA 1 and no longer served, allowed: {API_VERSION}; its fields have other names, too, \
+                 such as `name` for `deploymentName`",
+                document::quoted(other)
+            );
+            problems.error(version.position, "apiVersion", message);
+            Sorted::Refused
+        }
         _ => {
             problems.found(version, "apiVersion", API_VERSION);
             Sorted::Refused

@@ -69,6 +69,23 @@ pub enum RenderError {
         .0.join(", ")
     )]
     WhichAccount(Vec<String>),
+    /// The function's account cannot be told, and something depends on it.
+    #[error(
+        "nothing says which account the function runs in, neither the ARN of its cluster nor the URL of a queue that its own role reads, \
+         and whether `{0}` is a role of that account decides what is rendered: say it with --account ID, or with --cluster ARN"
+    )]
+    UnknownAccount(String),
+    /// A queue of an account that is none.
+    #[error(
+        "the queue `{queue}`: its URL names the account `{account}`, which is none, since an account has 12 digits, so no right and no \
+         alarm can be rendered for it: write the account into queueURL"
+    )]
+    NoAccount {
+        /// The queue.
+        queue: String,
+        /// What stands for its account.
+        account: String,
+    },
     /// A cluster that the one who signs in cannot describe.
     #[error(
         "the cluster `{cluster}` is in account {account}, and who would sign in to it is in {asks}: \

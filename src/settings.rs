@@ -456,6 +456,12 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
+/// A cluster by its name or ARN, for a command that is about one.
+#[cfg(feature = "cli")]
+pub(crate) fn cluster_by_name_or_arn(item: &str, own_region: &str) -> Result<Cluster, String> {
+    cluster(item.split('=').next().unwrap_or_default(), own_region)
+}
+
 /// `NAME`, `arn:…:eks:REGION:ACCOUNT:cluster/NAME`, either with `=ROLE_ARN` behind it.
 fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
     let (cluster, role_arn) = match item.split_once('=') {
@@ -474,7 +480,7 @@ fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
         ["arn", _, "eks", region, account, resource] => (
             resource.strip_prefix("cluster/").unwrap_or_default(),
             *region,
-            is_account(account).then(|| (*account).to_owned()),
+            Some(*account),
         ),
         _ => ("", "", None),
     };
@@ -491,10 +497,17 @@ fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
             quoted(region)
         ));
     }
+    if let Some(account) = account.filter(|account| !is_account(account)) {
+        return Err(format!(
+            "found the account {} in {}, allowed: the 12 digits of an account",
+            quoted(account),
+            quoted(cluster)
+        ));
+    }
     Ok(Cluster {
         name: name.to_owned(),
         region: region.to_owned(),
-        account,
+        account: account.map(str::to_owned),
         role_arn: role_arn.map(str::to_owned),
         address: None,
     })
@@ -653,7 +666,10 @@ mod tests {
             ("OUTRIGGER_MODE", "Shadow"),
             ("OUTRIGGER_CLUSTER", "x"),
             ("OUTRIGGER_NAMESPACE", "A"),
-            ("OUTRIGGER_CLUSTERS", "a b,x=y,arn:aws:eks:::cluster/z,p,p"),
+            (
+                "OUTRIGGER_CLUSTERS",
+                "a b,x=y,arn:aws:eks:::cluster/z,arn:aws:eks:eu-west-1:12:cluster/w,p,p",
+            ),
             ("OUTRIGGER_CLUSTER_ENDPOINT", "http://x"),
             ("OUTRIGGER_CLUSTER_CA", "eA=="),
         ])
@@ -664,6 +680,7 @@ mod tests {
             "OUTRIGGER_CLUSTERS: found `a b`",
             "OUTRIGGER_CLUSTERS: found the role `y`",
             "OUTRIGGER_CLUSTERS: no region",
+            "OUTRIGGER_CLUSTERS: found the account `12` in `arn:aws:eks:eu-west-1:12:cluster/w`, allowed: the 12 digits",
             "OUTRIGGER_CLUSTERS: found the cluster `p` twice",
             "OUTRIGGER_CLUSTER_ENDPOINT: found `http://x`, allowed: an https URL",
             "OUTRIGGER_NAMESPACE: found `A`",

@@ -50,7 +50,7 @@ pub const ACCEPTED: &[(&str, &str)] = &[
     ),
     (
         "direct invocation or EventBridge Scheduler input",
-        "an object with no keys but `targets`, `dryRun`, `scheduledTime` and `executionId`, each optional; `{}` means all targets",
+        "an object with no keys but `targets`, `dryRun` and the context attributes `scheduledTime`, `executionId`, `scheduleArn` and `attemptNumber`, each optional; `{}` means all targets",
     ),
 ];
 

@@ -1,6 +1,6 @@
 //! `outrigger check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use super::access::Access;
 use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
+use crate::document::quoted;
 use crate::fields::Severity;
 use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
@@ -66,6 +67,7 @@ struct Checked {
     text: String,
     refused: usize,
     found: usize,
+    other_kinds: BTreeSet<String>,
 }
 
 /// Exit code 1 when anything is refused, or nothing is there. Findings and targets both go to standard output: they are what was asked for.
@@ -85,9 +87,10 @@ pub(crate) async fn run(
         mut text,
         refused,
         found,
+        other_kinds,
     } = checked;
     if found == 0 {
-        text += "error: no ScaledObject (keda.sh/v1alpha1) in what was given\n";
+        let _infallible = writeln!(text, "error: {}", nothing_found(&other_kinds));
     }
     print(&text)?;
     Ok(if refused == 0 && found > 0 {
@@ -157,9 +160,29 @@ impl Checked {
             counted(good, "target"),
             counted(configuration.skipped, "other document"),
         );
+        self.other_kinds.extend(configuration.other_kinds.clone());
         self.refused += bad;
         self.found += good + bad;
     }
+}
+
+/// What is wrong with a stream that has nothing to scale.
+pub(super) fn nothing_found(other_kinds: &BTreeSet<String>) -> String {
+    let message = "no ScaledObject (keda.sh/v1alpha1) in what was given";
+    if other_kinds.is_empty() {
+        return message.to_owned();
+    }
+    let kinds: Vec<String> = other_kinds
+        .iter()
+        .take(8)
+        .map(|kind| quoted(kind))
+        .collect();
+    let more = if other_kinds.len() > kinds.len() {
+        ", …"
+    } else {
+        ""
+    };
+    format!("{message}, which has: {}{more}", kinds.join(", "))
 }
 
 fn counted(count: usize, noun: &str) -> String {

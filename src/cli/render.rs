@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::access::Access;
+use super::check::nothing_found;
 use super::{Failure, hinted, print, print_errors, read_manifests, read_manifests_by};
 use crate::fields::Severity;
 use crate::manifest::{
@@ -76,7 +77,7 @@ pub(crate) fn run(
         return Ok(ExitCode::from(1));
     }
     if configuration.targets.is_empty() {
-        let message = "no ScaledObject (keda.sh/v1alpha1) in what was given";
+        let message = nothing_found(&configuration.other_kinds);
         return Err(Failure::User(anyhow::Error::msg(message)));
     }
     let rendered = asked.render(&configuration, arguments)?;

@@ -10,13 +10,14 @@ use crate::clock::wall_now;
 use crate::lambda::install_crypto;
 use crate::manifest::is_role_arn;
 use crate::policy::Identity;
+use crate::settings::cluster_by_name_or_arn;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The cluster's name.
-    #[arg(long, alias = "cluster-name", value_name = "NAME")]
+    /// The cluster's name or ARN.
+    #[arg(long, alias = "cluster-name", value_name = "NAME|ARN")]
     cluster: String,
-    /// The cluster's region; else that of the environment or profile.
+    /// The region of a cluster given by name; else that of the environment or profile.
     #[arg(long)]
     region: Option<String>,
     /// A role to assume first.
@@ -50,12 +51,28 @@ pub(crate) async fn run(
         }
     };
     let aws = Aws::from_environment().await;
-    let Some(region) = region.or_else(|| aws.region()) else {
-        return Err(hinted(
-            "no region for the cluster",
-            "give --region, or set AWS_REGION",
-        )
-        .into());
+    let (cluster, region) = if cluster.starts_with("arn:") {
+        let found = cluster_by_name_or_arn(&cluster, "").map_err(|message| {
+            let hint = "such as --cluster arn:aws:eks:eu-west-1:123456789012:cluster/prod";
+            hinted(format!("--cluster: {message}"), hint)
+        })?;
+        if let Some(region) = region.filter(|region| *region != found.region) {
+            let message = format!(
+                "--region: found `{region}`, and the cluster's ARN is of `{}`",
+                found.region
+            );
+            return Err(hinted(message, "leave out --region").into());
+        }
+        (found.name, found.region)
+    } else {
+        let Some(region) = region.or_else(|| aws.region()) else {
+            return Err(hinted(
+                "no region for the cluster",
+                "give --region, or --cluster with its ARN, or set AWS_REGION",
+            )
+            .into());
+        };
+        (cluster, region)
     };
     let credentials = aws
         .credentials(&identity, &region)

@@ -232,3 +232,59 @@ fn a_collection_below_its_key_stands_where_the_key_does() {
     assert_eq!(at(a.get("b").unwrap()), Some((2, 3)));
     assert_eq!(at(node.get("d").unwrap()), Some((4, 4)));
 }
+
+/// The error of the one document that has one.
+#[track_caller]
+fn syntax_error(text: &str) -> (Position, String) {
+    let errors = parse_yaml(text.as_bytes()).into_iter();
+    let mut errors = errors.filter_map(|document| document.root.err());
+    let error = errors.next().expect(text);
+    assert_eq!(errors.next(), None);
+    (error.position.unwrap(), error.message)
+}
+
+#[test]
+fn a_template_is_told_where_it_stands() {
+    for (text, line, column) in [
+        ("a: 1\nb: {{ .Values.b }}\n", 2, 4),
+        ("a: 1\n---\nname: {{ .Release.Name }}-worker\n", 3, 7),
+        ("{{- if .Values.on }}\na: 1\n{{- end }}\n", 1, 1),
+        ("a:\n  {{- toYaml .Values.a | nindent 2 }}\n", 2, 3),
+        ("a:\n- {{ .Values.a }}\n", 2, 3),
+        ("# {{ no }}\na: '{{ no }}'\nb: {{ .Values.b }}\n", 3, 4),
+    ] {
+        let (position, message) = syntax_error(text);
+        assert_eq!((position.line, position.column), (line, column), "{text}");
+        assert!(message.contains("helm template CHART |"), "{message}");
+    }
+    let quoted = "a: \"{{ $labels.queue }}\"\nb: [\n";
+    assert!(syntax_error(quoted).1.starts_with("not valid YAML: "));
+    assert!(parse_yaml(b"a: {b: {c: 1}}\n")[0].root.is_ok());
+}
+
+#[test]
+fn a_tab_is_told_where_it_stands() {
+    for (text, line, column) in [
+        ("a:\n  b: 1\n\tc: 2\n", 3, 1),
+        ("a:\n\tb: 1\n", 2, 1),
+        ("a:\n  b: 1\n  \tc: 2\n", 3, 3),
+        ("---\na: 1\n---\nx:\n- y: 1\n\tz: 2\n", 6, 1),
+        (
+            "metadata:\n  annotations:\n    a: b\n    c: d e f\n\t\te: f\n",
+            5,
+            1,
+        ),
+        ("a: x\n\n\tb: 1\n", 3, 1),
+    ] {
+        let (position, message) = syntax_error(text);
+        assert_eq!(
+            (position.line, position.column),
+            (line, column),
+            "{text:?} {message}"
+        );
+        assert_eq!(
+            message,
+            "not valid YAML: a tab in the indentation, allowed: spaces"
+        );
+    }
+}

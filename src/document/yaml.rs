@@ -130,18 +130,17 @@ fn parse_document(text: &str, first_line: usize) -> Result<Node, SyntaxError> {
         root: None,
         nodes: 0,
     };
+    let wrong = |error: SyntaxError| likely_cause(text, first_line, &error).unwrap_or(error);
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
             Ok((event, span)) => {
                 let position = builder.position(span.start.line(), span.start.col());
-                builder.event(event, position)?;
+                builder.event(event, position).map_err(wrong)?;
             }
             Err(error) => {
                 let position = builder.position(error.marker().line(), error.marker().col());
-                return Err(SyntaxError::new(
-                    Some(position),
-                    format!("not valid YAML: {}", error.info()),
-                ));
+                let message = format!("not valid YAML: {}", error.info());
+                return Err(wrong(SyntaxError::new(Some(position), message)));
             }
         }
     }
@@ -152,6 +151,38 @@ fn parse_document(text: &str, first_line: usize) -> Result<Node, SyntaxError> {
             column: 1,
         }),
     }))
+}
+
+/// What a person did, where the reader of YAML only says what it stumbled over: a template that nothing has rendered, or a tab
+/// in an indentation.
+fn likely_cause(text: &str, first_line: usize, error: &SyntaxError) -> Option<SyntaxError> {
+    let at = |(line, column, message): (usize, usize, &str)| {
+        let line = first_line + line + 1;
+        SyntaxError::new(Some(Position { line, column }), message)
+    };
+    let template = text.lines().enumerate().find_map(|(line, content)| {
+        // In quotes it is a text like any other, as in a rule of an alarm.
+        let before = content.split_once("{{")?.0;
+        let is_bare = !before.contains(['"', '\'', '#', '`']);
+        is_bare.then(|| (line, before.chars().count() + 1))
+    });
+    if let Some((line, column)) = template {
+        let message = "`{{ … }}` is a template that is not rendered; render it first, as in \
+                       helm template CHART | outrigger check -f -";
+        return Some(at((line, column, message)));
+    }
+    // The reader stops at the tab, or at the end of the line before it.
+    let stopped = error.position?.line.saturating_sub(first_line + 1);
+    let lines = text.lines().enumerate().skip(stopped.saturating_sub(1));
+    let mut tabs = lines.take(3).filter_map(|(line, content)| {
+        let indent = content.len() - content.trim_start_matches([' ', '\t']).len();
+        let has_content = !content.trim().is_empty();
+        let tab = content.get(..indent)?.find('\t').filter(|_| has_content)?;
+        Some((line, tab + 1))
+    });
+    let (line, column) = tabs.next()?;
+    let message = "not valid YAML: a tab in the indentation, allowed: spaces";
+    Some(at((line, column, message)))
 }
 
 /// A collection whose end has not come yet.

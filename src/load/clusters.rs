@@ -93,6 +93,9 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             all.configuration.targets.extend(configuration.targets);
             all.configuration.findings.extend(configuration.findings);
             all.configuration.skipped += configuration.skipped;
+            all.configuration
+                .other_kinds
+                .extend(configuration.other_kinds);
             all.stale.extend(stale);
             all.objects.extend(objects);
             all.is_known |= is_known;

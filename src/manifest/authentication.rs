@@ -3,22 +3,27 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use crate::document::{Node, Position, Value, quoted};
-use crate::fields::{self, Fields, Problems, one_of, suggestion};
+use crate::document::{Node, Position, quoted};
+use crate::fields::{self, Fields, Problems, nearest, one_of, suggestion};
 use crate::policy::Identity;
 
 /// The TriggerAuthentications of a stream or a cluster. A cluster-wide one has no namespace.
 #[derive(Debug, Default)]
 pub struct Authentications {
-    by_name: BTreeMap<(Option<String>, String), Kind>,
+    by_name: BTreeMap<Key, Kind>,
     /// Where they could not be listed. Empty for a stream, which is whole.
     unlisted: Vec<Unlisted>,
     /// Whether they are a cluster's.
     in_cluster: bool,
-    /// What is wrong with those that have errors, by document. Told only when a trigger refers to one: the stream may
-    /// hold those of other scalers, too.
-    broken: Vec<Broken>,
+    /// Whether some document may be an authentication that nothing can refer to, because its name cannot be read.
+    has_nameless: bool,
+    /// What is wrong with some of them, by document. Told only when a trigger refers to one: the stream may hold those of
+    /// other scalers, too.
+    noted: Vec<Noted>,
 }
+
+/// Namespace and name. A cluster-wide one has no namespace.
+type Key = (Option<String>, String);
 
 /// Authentications of a cluster that are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +44,14 @@ impl Unlisted {
 }
 
 #[derive(Debug)]
-struct Broken {
-    key: (Option<String>, String),
+struct Noted {
+    key: Key,
     document: usize,
     problems: Problems,
+    /// By the object that is being read.
     used: Cell<bool>,
+    /// Whether its warnings were told: once is enough, however many objects refer to it.
+    told: Cell<bool>,
 }
 
 /// What an authentication object stands for.
@@ -51,9 +59,11 @@ struct Broken {
 enum Kind {
     /// `podIdentity.provider: aws`.
     Aws(Identity),
-    /// Secrets, other providers: nothing that the function could or may read.
+    /// Secrets: nothing that the function may read.
     Other,
-    /// It has errors of its own, which are reported at the object.
+    /// Another provider, which `identityOwner: operator` never looks at. What is wrong with it is noted.
+    OtherProvider(String),
+    /// It has errors of its own, which are noted.
     Broken,
 }
 
@@ -95,11 +105,7 @@ impl Authentications {
         let Some(key) = names(node, cluster_wide, default_namespace, &mut problems) else {
             return problems;
         };
-        let identity = node.get("spec").and_then(|spec| spec.get("podIdentity"));
-        let kind = match identity.filter(|identity| identity.value != Value::Null) {
-            None => Kind::Other,
-            Some(identity) => pod_identity(identity, &mut problems).unwrap_or(Kind::Broken),
-        };
+        let kind = read_spec(node.get("spec"), &mut problems);
         if self.by_name.insert(key.clone(), kind).is_some() {
             // Which of them is meant is not ours to guess: one may have rights that the other has not.
             self.by_name.insert(key.clone(), Kind::Broken);
@@ -109,35 +115,85 @@ impl Authentications {
                 "a second authentication of this name, allowed: one",
             );
         }
-        if problems.errors() > 0 {
-            let used = Cell::new(false);
-            self.broken.push(Broken {
+        if !problems.list.is_empty() {
+            self.noted.push(Noted {
                 key,
                 document,
                 problems,
-                used,
+                used: Cell::new(false),
+                told: Cell::new(false),
             });
         }
         Problems::default()
     }
 
-    /// What is wrong with the authentications that some trigger refers to: document, kind and name, problems.
-    pub(super) fn used(self) -> impl Iterator<Item = (usize, String, Problems)> {
-        let used = self.broken.into_iter().filter(|broken| broken.used.get());
-        used.map(|broken| {
-            let (namespace, name) = broken.key;
-            // With its kind: a ScaledObject may have the same name, and nothing be wrong with it.
+    /// Notes a document that may be an authentication, whatever its name is. What refers to one that is not found is refused,
+    /// and not told besides what is wrong with that document.
+    pub(super) fn add_nameless(&mut self) {
+        self.has_nameless = true;
+    }
+
+    /// What is wrong with the authentications that the object just read refers to: document, kind and name, problems. Its errors
+    /// refuse the object, each warning is told once.
+    pub(super) fn used(&self) -> Vec<(usize, String, Problems)> {
+        let used = self.noted.iter().filter(|noted| noted.used.take());
+        let used = used.filter(|noted| noted.problems.errors() > 0 || !noted.told.replace(true));
+        let used = used.map(|noted| {
+            let (namespace, name) = &noted.key;
             let object = match namespace {
                 Some(namespace) => format!("TriggerAuthentication {namespace}/{name}"),
                 None => format!("ClusterTriggerAuthentication {name}"),
             };
-            (broken.document, object, broken.problems)
-        })
+            (noted.document, object, noted.problems.clone())
+        });
+        used.collect()
     }
 
-    fn mark_used(&self, key: &(Option<String>, String)) {
-        let broken = self.broken.iter().filter(|broken| broken.key == *key);
-        broken.for_each(|broken| broken.used.set(true));
+    fn mark_used(&self, key: &Key) {
+        let noted = self.noted.iter().filter(|noted| noted.key == *key);
+        noted.for_each(|noted| noted.used.set(true));
+    }
+
+    /// Why none is found by this key, and what to do.
+    fn missing(&self, (scope, name): &Key) -> String {
+        let here = if self.in_cluster { "cluster" } else { "stream" };
+        if scope.is_some() && self.by_name.contains_key(&(None, name.clone())) {
+            return "is a ClusterTriggerAuthentication, and the reference lacks its kind; add `kind: ClusterTriggerAuthentication`".to_owned();
+        }
+        // In a cluster an object is not told what other namespaces have.
+        let same_name = self.by_name.keys();
+        let same_name = same_name.filter(|(_, other)| other == name && !self.in_cluster);
+        let namespaces: Vec<&str> = same_name
+            .filter_map(|(scope, _)| scope.as_deref())
+            .collect();
+        let listed = namespaces.join("`, `");
+        match scope {
+            None if !namespaces.is_empty() => {
+                return format!(
+                    "is a TriggerAuthentication of the namespace `{listed}`, and the reference has `kind: ClusterTriggerAuthentication`; leave that out"
+                );
+            }
+            Some(namespace) if !namespaces.is_empty() => {
+                return format!(
+                    "is in the namespace `{listed}` and must be in `{namespace}`, that of the ScaledObject"
+                );
+            }
+            Some(_) | None => {}
+        }
+        let same_scope = self.by_name.keys();
+        let same_scope =
+            same_scope.filter(|(other, _)| other == scope && (scope.is_some() || !self.in_cluster));
+        let names: Vec<&str> = same_scope.map(|(_, name)| name.as_str()).collect();
+        let near = nearest(name, &names).map(|near| format!(", did you mean `{near}`?"));
+        match (near, self.in_cluster, scope) {
+            (Some(near), ..) => format!("is not in this {here}{near}"),
+            (None, false, _) => {
+                "is not in this stream: if it is in another file, add that with another `-f`"
+                    .to_owned()
+            }
+            (None, true, Some(_)) => "is not in this namespace".to_owned(),
+            (None, true, None) => "is not in this cluster".to_owned(),
+        }
     }
 }
 
@@ -148,36 +204,109 @@ fn names(
     problems: &mut Problems,
 ) -> Option<(Option<String>, String)> {
     let metadata = node.get("metadata");
-    let Some(name) = metadata.and_then(|metadata| metadata.get("name")) else {
-        problems.error(node.position, "metadata.name", "missing, allowed: a name");
+    let fields = metadata.map(|metadata| Fields::of(metadata, "metadata", problems));
+    let mut fields = match fields {
+        Some(fields) => fields?,
+        None => Fields::of(node, "", problems)?,
+    };
+    let Some(name) = metadata.and_then(|_| fields.take("name")) else {
+        problems.error(
+            fields.position(),
+            "metadata.name",
+            "missing, allowed: a name",
+        );
         return None;
     };
     let name = fields::object_name(name, "metadata.name", problems)?;
     if cluster_wide {
         return Some((None, name));
     }
-    let namespace = match metadata.and_then(|metadata| metadata.get("namespace")) {
+    let namespace = metadata.and_then(|metadata| metadata.get("namespace"));
+    let namespace = match namespace.filter(|namespace| !namespace.is_blank()) {
         Some(namespace) => fields::namespace(namespace, "metadata.namespace", problems)?,
         None => default_namespace.to_owned(),
     };
     Some((Some(namespace), name))
 }
 
+/// What else KEDA knows in the `spec` of an authentication. None of it is for the function.
+const SPEC: [&str; 9] = [
+    "secretTargetRef",
+    "configMapTargetRef",
+    "env",
+    "filePath",
+    "hashiCorpVault",
+    "azureKeyVault",
+    "gcpSecretManager",
+    "awsSecretManager",
+    "boundServiceAccountToken",
+];
+
+fn read_spec(node: Option<&Node>, problems: &mut Problems) -> Kind {
+    let Some(node) = node else {
+        return Kind::Other;
+    };
+    let Some(mut fields) = Fields::of(node, "spec", problems) else {
+        return Kind::Broken;
+    };
+    if let Some(identity) = fields.take("podIdentity") {
+        return pod_identity(identity, problems).unwrap_or(Kind::Broken);
+    }
+    if !fields.is_misspelt("podIdentity") {
+        return Kind::Other;
+    }
+    for key in SPEC {
+        fields.take(key);
+    }
+    fields.finish(problems);
+    Kind::Broken
+}
+
+/// Providers of KEDA that have nothing to do with AWS.
+const PROVIDERS: [&str; 6] = [
+    "none",
+    "azure",
+    "azure-workload",
+    "gcp",
+    "aws-kiam",
+    "aws-eks",
+];
+
+/// Its fields beside the provider.
+const POD_IDENTITY: [&str; 6] = [
+    "roleArn",
+    "externalID",
+    "identityId",
+    "identityTenantId",
+    "identityAuthorityHost",
+    "identityOwner",
+];
+
 fn pod_identity(node: &Node, problems: &mut Problems) -> Option<Kind> {
     let path = "spec.podIdentity";
-    let before = problems.list.len();
     let mut fields = Fields::of(node, path, problems)?;
-    let provider_node = fields.require("provider", "aws", problems)?;
-    let provider = fields::text(provider_node, &fields.path("provider"), problems)?;
-    match provider.as_str() {
-        "aws" => {}
-        "aws-eks" => {
-            let message = "found `aws-eks`, allowed: `aws` with `roleArn`: the function cannot read the role of the pod's service account";
-            problems.error(provider_node.position, &fields.path("provider"), message);
-            return None;
+    let Some(provider_node) = fields.require("provider", "aws", problems) else {
+        for key in POD_IDENTITY {
+            fields.take(key);
         }
-        _ => return Some(Kind::Other),
+        fields.finish(problems);
+        return None;
+    };
+    let provider_path = fields.path("provider");
+    let provider = fields::text(provider_node, &provider_path, problems)?;
+    if provider == "none" {
+        return Some(Kind::Other);
     }
+    if provider != "aws" {
+        let message = match provider.as_str() {
+            "aws-eks" => "found `aws-eks`, allowed: `aws` with `roleArn`: the function cannot read the role of the pod's service account".to_owned(),
+            known if PROVIDERS.contains(&known) => format!("found `{known}`, allowed: aws, or `identityOwner: operator` in the trigger"),
+            other => format!("found {}{}", quoted(other), suggestion(other, &["aws"])),
+        };
+        problems.error(provider_node.position, &provider_path, message);
+        return Some(Kind::OtherProvider(provider));
+    }
+    let errors = problems.errors();
     let arn = fields.read("roleArn", problems, role_arn);
     let external_id = fields.read("externalID", problems, fields::text);
     // Only meaningful to other providers; accepted as KEDA's CRD accepts it.
@@ -197,15 +326,14 @@ fn pod_identity(node: &Node, problems: &mut Problems) -> Option<Kind> {
             Some(_) | None => problems.found(owner, &owner_path, "keda"),
         }
     }
-    if external_id.is_some() && arn.is_none() {
-        problems.error(
-            fields.position(),
-            &fields.path("externalID"),
-            "set without `roleArn`, allowed: both or none",
-        );
+    if fields.take("roleArn").is_none()
+        && let Some(node) = fields.take("externalID")
+    {
+        let message = "ignored, since `roleArn` is not set: the function's own role is used, and no role is assumed with it";
+        problems.warning(node.position, &fields.path("externalID"), message);
     }
     fields.finish(problems);
-    (problems.list.len() == before).then(|| {
+    (problems.errors() == errors).then(|| {
         Kind::Aws(arn.map_or(Identity::Function, |arn| Identity::Role {
             arn,
             external_id,
@@ -259,28 +387,10 @@ pub(super) fn identity(
     resolution: Resolution<'_>,
     problems: &mut Problems,
 ) -> Identity {
-    let owner_node = metadata.take("identityOwner");
-    let owner_path = metadata.path("identityOwner");
-    let operator = match owner_node.and_then(Node::as_text).map(str::trim) {
-        None if owner_node.is_none() => false,
-        Some("" | "pod") => false,
-        Some("operator") => true,
-        Some(found) => {
-            let hint = suggestion(found, &["operator", "pod"]);
-            problems.error(
-                owner_node.and_then(|node| node.position),
-                &owner_path,
-                format!("found {}{hint}", quoted(found)),
-            );
-            return Identity::Function;
-        }
-        None => {
-            let _reported =
-                owner_node.map(|node| problems.found(node, &owner_path, "operator or pod"));
-            return Identity::Function;
-        }
-    };
+    // All fields first: one that is left because another is wrong would be told as unknown.
+    let operator = owner(metadata, problems);
     let reference = reference(trigger, problems);
+    let has_reference = trigger.take("authenticationRef").is_some();
     let Resolution::From(authentications) = resolution else {
         return Identity::Function;
     };
@@ -291,52 +401,92 @@ pub(super) fn identity(
         path,
     }) = reference
     else {
-        if !operator && trigger_has_no_reference(trigger) {
+        if operator == Some(false) && !has_reference {
             let message = "not set, so the default `pod` applies, and there is no pod: the function's own role is used; write `identityOwner: operator`";
-            problems.warning(metadata.position(), &owner_path, message);
+            problems.warning(
+                metadata.position(),
+                &metadata.path("identityOwner"),
+                message,
+            );
         }
         return Identity::Function;
     };
     let scope = (!cluster_wide).then(|| namespace.to_owned());
     let key = (scope, name.clone());
-    let what = match authentications.by_name.get(&key) {
-        Some(Kind::Aws(identity)) => return identity.clone(),
+    let (what, cure) = match authentications.by_name.get(&key) {
+        Some(Kind::Aws(identity)) => {
+            authentications.mark_used(&key);
+            return identity.clone();
+        }
         Some(Kind::Broken) => {
             authentications.mark_used(&key);
-            problems.error(
-                position,
-                &path,
-                format!("the authentication `{name}` has errors"),
-            );
+            problems.error_elsewhere();
             return Identity::Function;
         }
-        Some(Kind::Other) => "holds no `podIdentity.provider: aws`",
+        Some(Kind::OtherProvider(provider)) if operator == Some(true) => {
+            (format!("has the provider {}", quoted(provider)), "")
+        }
+        Some(Kind::OtherProvider(_)) => {
+            // Without an owner that can be read, its provider may be right.
+            if operator.is_some() {
+                authentications.mark_used(&key);
+            }
+            problems.error_elsewhere();
+            return Identity::Function;
+        }
+        Some(Kind::Other) => (
+            "holds no `podIdentity.provider: aws`".to_owned(),
+            ", and the function may not read Secrets; \
+             allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`",
+        ),
         None => {
             if let Some(why) = authentications.unlisted(key.0.as_ref()) {
                 let message = format!("the authentication `{name}` is not known: {why}");
                 problems.error(position, &path, message);
                 return Identity::Function;
             }
-            match (authentications.in_cluster, cluster_wide) {
-                (false, _) => "is not in this stream",
-                (true, false) => "is not in this namespace",
-                (true, true) => "is not in this cluster",
+            if authentications.has_nameless && operator != Some(true) {
+                problems.error_elsewhere();
+                return Identity::Function;
             }
+            let what = authentications.missing(&key);
+            // One that is elsewhere only has to be put right.
+            let cure = if what.starts_with("is not ") {
+                "; allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`"
+            } else {
+                ""
+            };
+            (what, cure)
         }
     };
-    if operator {
-        let message = format!(
-            "the authentication `{name}` {what}; `identityOwner: operator` uses the function's own role without it"
-        );
-        problems.warning(position, &path, message);
-    } else {
-        let message = format!(
-            "the authentication `{name}` {what}, and the function may not read Secrets; \
-             allowed: a TriggerAuthentication with `podIdentity.provider: aws`, or `identityOwner: operator`"
-        );
-        problems.error(position, &path, message);
+    match operator {
+        Some(true) => {
+            let message = format!(
+                "the authentication `{name}` {what}; `identityOwner: operator` uses the function's own role without it"
+            );
+            problems.warning(position, &path, message);
+        }
+        Some(false) => {
+            let message = format!("the authentication `{name}` {what}{cure}");
+            problems.error(position, &path, message);
+        }
+        // What is wrong with the owner was told, and with the right one this may be right.
+        None => {}
     }
     Identity::Function
+}
+
+/// Whether `identityOwner` is `operator`; `None` where it is neither that nor `pod`, which was told.
+fn owner(metadata: &mut Fields<'_>, problems: &mut Problems) -> Option<bool> {
+    let Some(node) = metadata
+        .take("identityOwner")
+        .filter(|node| !node.is_blank())
+    else {
+        // What follows from a misspelt one is not told besides.
+        return (!metadata.is_misspelt("identityOwner")).then_some(false);
+    };
+    let owners = [("operator", true), ("pod", false)];
+    one_of(node, &metadata.path("identityOwner"), &owners, problems)
 }
 
 struct Reference {
@@ -356,18 +506,17 @@ fn reference(trigger: &mut Fields<'_>, problems: &mut Problems) -> Option<Refere
         ("TriggerAuthentication", false),
         ("ClusterTriggerAuthentication", true),
     ];
-    let cluster_wide = fields.read("kind", problems, |node, path, problems| {
-        one_of(node, path, &kinds, problems)
-    });
+    // KEDA takes an empty one for the default.
+    let kind = fields.take("kind").filter(|node| !node.is_blank());
+    let cluster_wide = match kind {
+        Some(node) => one_of(node, &fields.path("kind"), &kinds, problems),
+        None => (!fields.is_misspelt("kind")).then_some(false),
+    };
     fields.finish(problems);
     Some(Reference {
         name: name?,
-        cluster_wide: cluster_wide.unwrap_or_default(),
+        cluster_wide: cluster_wide?,
         position: node.position,
         path,
     })
-}
-
-fn trigger_has_no_reference(trigger: &mut Fields<'_>) -> bool {
-    trigger.take("authenticationRef").is_none()
 }

@@ -93,6 +93,7 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
     let mut reader = Reader {
         origin: Origin::Cluster(context.cluster.to_owned()),
         configuration: Configuration::default(),
+        has_unread: false,
     };
     let kinds = [
         (Kind::ScaledObject, &objects.scaled_objects),

@@ -58,9 +58,13 @@ pub fn read_scaled_object(
     let spec_node = fields.require("spec", "a mapping", problems);
     fields.finish(problems);
     // Read also without a name to report it under: all mistakes of an object are told at once.
-    let namespace = metadata
-        .as_ref()
-        .map_or(default_namespace, |metadata| &metadata.id.namespace);
+    let namespace = match &metadata {
+        Some(metadata) => Some(metadata.id.namespace.as_str()),
+        None => namespace_of(node, default_namespace),
+    };
+    // In which namespace an authentication is looked for is not known then, and what comes of it would be wrong.
+    let resolution = namespace.map_or(Resolution::Skip, |_| resolution);
+    let namespace = namespace.unwrap_or(default_namespace);
     let spec = spec_node.and_then(|spec| read_spec(spec, namespace, resolution, problems));
     let Some(Metadata {
         id,
@@ -120,6 +124,23 @@ pub fn read_scaled_object(
     (Some(id), target)
 }
 
+/// The namespace of an object whose metadata have an error, as far as it can be read.
+fn namespace_of<'a>(node: &'a Node, default: &'a str) -> Option<&'a str> {
+    let metadata = node.get("metadata")?;
+    if !matches!(metadata.value, Value::Map(_)) {
+        return None;
+    }
+    let namespace = metadata
+        .get("namespace")
+        .filter(|node| node.value != Value::Null);
+    match namespace.filter(|namespace| !namespace.is_blank()) {
+        Some(namespace) => namespace
+            .as_text()
+            .filter(|name| fields::is_dns_label(name)),
+        None => Some(default),
+    }
+}
+
 struct Metadata {
     id: TargetId,
     cluster: Option<String>,
@@ -147,13 +168,18 @@ fn read_metadata(
     let mut fields = Fields::of(node, "metadata", problems)?;
     let name = fields.require("name", "a name", problems);
     let name = name.and_then(|name| fields::object_name(name, "metadata.name", problems));
-    let namespace = match fields.take("namespace") {
+    // A chart with an empty value renders an empty one, which is none to kubectl.
+    let namespace = fields.take("namespace");
+    let namespace = match namespace.filter(|namespace| !namespace.is_blank()) {
         Some(namespace) => fields::namespace(namespace, "metadata.namespace", problems),
         None => Some(default_namespace.to_owned()),
     };
     let generation = fields.take("generation").map(Node::to_json);
     let created = fields.read("creationTimestamp", problems, fields::timestamp);
     let annotations = fields.take("annotations");
+    if let Some(node) = annotations.filter(|node| !matches!(node.value, Value::Map(_))) {
+        problems.found(node, "metadata.annotations", "a mapping of names to text");
+    }
     let mut pause = Pause::default();
     let mut force_activation = false;
     let mut cluster = None;
@@ -163,11 +189,15 @@ fn read_metadata(
         let Some(value) = annotations.and_then(|annotations| annotations.get(key)) else {
             continue;
         };
+        let path = format!("metadata.annotations[{key}]");
+        if matches!(value.value, Value::List(_) | Value::Map(_)) {
+            problems.found(value, &path, "text");
+            continue;
+        }
         kept.insert(
             key.to_owned(),
             Json::String(value.as_text().unwrap_or_default().to_owned()),
         );
-        let path = format!("metadata.annotations[{key}]");
         match key {
             "autoscaling.keda.sh/paused" => pause.all = is_set(value),
             "autoscaling.keda.sh/paused-replicas" => pause.replicas = count(value, &path, problems),
@@ -347,6 +377,9 @@ fn read_bounds(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Repli
         None => None,
     };
     let (min, min_is_set) = (min.unwrap_or(Some(0))?, min_node.is_some());
+    if fields.is_misspelt("minReplicaCount") || fields.is_misspelt("maxReplicaCount") {
+        return None;
+    }
     let mut fits = true;
     if min > max.get() {
         let position = min_node.or(max_node).and_then(|node| node.position);

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 
+mod broken;
+mod public;
 mod triggers;
 
 /// The manifest that a KEDA user has today.
@@ -135,7 +137,7 @@ fn a_keda_manifest_works_unchanged() {
              zero and idle only, where this workload never is; as under KEDA, where the HPA reads every 15 s, it is polled more often: once \
              in each OUTRIGGER_WINDOW, or every OUTRIGGER_SYNC seconds",
             "outrigger.yaml: document 1, line 12, column 24 (default/worker): warning: spec.triggers[0].authenticationRef: the \
-             authentication `keda-aws-credentials` is not in this stream; `identityOwner: operator` uses the function's own role without it",
+             authentication `keda-aws-credentials` is not in this stream: if it is in another file, add that with another `-f`; `identityOwner: operator` uses the function's own role without it",
         ]
     );
 }
@@ -244,7 +246,7 @@ kind: ScaledObject
         "document 1, line 7, column 20 (default/worker): spec.maxReplicaCount: found `zero`, allowed: a whole number from 1 to 2147483647",
         "document 1, line 6, column 20 (default/worker): spec.minReplicaCount: found `-1`, allowed: a whole number from 0 to 2147483647",
         "document 1, line 8, column 19 (default/worker): spec.coolDownPeriod: unknown field, did you mean `cooldownPeriod`?",
-        "document 1, line 11, column 26 (default/worker): spec.triggers[0].metadata.queueURL: found `https://example.com/1/q`, allowed: https",
+        "document 1, line 11, column 26 (default/worker): spec.triggers[0].metadata.queueURL: found `https://example.com/1/q`, whose host is none of SQS, allowed: https",
         "document 1, line 11, column 66 (default/worker): spec.triggers[0].metadata.queueLength: found `2.5`, allowed: a whole number from 1",
         "document 1, line 11, column 84 (default/worker): spec.triggers[0].metadata.awsRegion: found `nowhere`, allowed: a region such",
         "document 1, line 11, column 106 (default/worker): spec.triggers[0].metadata.queueLenght: unknown field, did you mean `queueLength`?",
@@ -410,15 +412,22 @@ fn an_authentication_is_no_scaled_object_of_the_same_name() {
         .replace("name: worker", "name: other")
         .replace("name: keda-aws-credentials", "name: worker");
     let authentication = "apiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: worker}\nspec: {podIdentity: {provider: aws-eks}}\n";
+    let other = other.replace("      identityOwner: operator\n", "");
     let configuration = read_text(&format!("{WORKER}---\n{other}---\n{authentication}"));
     let targets = configuration.targets.iter();
     let targets: Vec<String> = targets.map(|target| target.id.to_string()).collect();
     assert_eq!(targets, ["default/worker"]);
     let refused = configuration.refused().into_iter();
     let refused: Vec<String> = refused.map(|refused| refused.name).collect();
+    assert_eq!(refused, ["default/other"]);
+    let errors: Vec<String> = configuration.errors().map(ToString::to_string).collect();
     assert_eq!(
-        refused,
-        ["default/other", "TriggerAuthentication default/worker"]
+        errors,
+        [
+            "outrigger.yaml: document 3, line 39, column 32 (default/other): TriggerAuthentication default/worker: \
+          spec.podIdentity.provider: found `aws-eks`, allowed: `aws` with `roleArn`: the function cannot read the role of the pod's \
+          service account"
+        ]
     );
 }
 
@@ -483,10 +492,12 @@ fn identities() {
         "{podIdentity: {provider: aws, roleArn: none}}",
     ] {
         let found = errors(&(authentication(spec) + &trigger("", reference)));
-        assert_eq!(found.len(), 2, "{found:#?}");
+        assert_eq!(found.len(), 1, "{found:#?}");
         assert!(
             found[0].starts_with("outrigger.yaml: document 1, line 4")
-                && found[1].contains("has errors"),
+                && found[0].contains(
+                    "(default/worker): TriggerAuthentication default/auth: spec.podIdentity."
+                ),
             "{found:#?}"
         );
     }
@@ -637,9 +648,9 @@ fn two_authentications_of_one_name_are_neither_used() {
         authentication("b")
     ));
     assert!(
-        found
-            .iter()
-            .any(|error| error.contains("the authentication `auth` has errors")),
+        found.iter().any(|error| error.contains(
+            "TriggerAuthentication default/auth: metadata.name: a second authentication"
+        )),
         "{found:#?}"
     );
     let none = "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {name: x}\nspec: {podIdentity: }\n";

@@ -3,14 +3,17 @@
 mod aws;
 mod cloudwatch;
 mod cron;
+mod host;
 mod sqs;
 
 use super::authentication::Resolution;
 use crate::document::{Node, quoted};
-use crate::fields::{self, Fields, Problems};
+use crate::fields::{self, Fields, MISSING, Problems};
 use crate::policy::Trigger;
 
 pub(crate) use aws::is_region;
+#[cfg(feature = "cli")]
+pub(crate) use sqs::is_of_emulator;
 
 /// Triggers of one object. Each is a call at every poll, and the turns for calls are everybody's.
 const MAX_TRIGGERS: usize = 100;
@@ -70,6 +73,19 @@ impl Kind {
     }
 }
 
+/// What is none of these stays with KEDA, unless it is one of them, misspelt.
+fn trigger_kind(node: &Node, path: &str, problems: &mut Problems) -> Option<Kind> {
+    let mut told = Problems::default();
+    let kind = fields::one_of(node, path, &KINDS, &mut told);
+    for mut problem in told.list {
+        if !problem.message.contains("did you mean") {
+            problem.message += "; an object with another trigger stays with KEDA";
+        }
+        problems.list.push(problem);
+    }
+    kind
+}
+
 fn read_trigger(
     node: &Node,
     path: &str,
@@ -80,9 +96,23 @@ fn read_trigger(
 ) -> Option<Trigger> {
     let mut fields = Fields::of(node, path, problems)?;
     let allowed = "aws-sqs-queue, cron or aws-cloudwatch";
-    let kind = fields.require("type", allowed, problems)?;
-    let kind = fields::one_of(kind, &fields.path("type"), &KINDS, problems)?;
-    if let Some(name) = fields.read("name", problems, fields::text) {
+    let Some(kind) = fields.require("type", allowed, problems) else {
+        for key in [
+            "name",
+            "metricType",
+            "useCachedMetrics",
+            "metadata",
+            "authenticationRef",
+        ] {
+            fields.take(key);
+        }
+        fields.finish(problems);
+        return None;
+    };
+    let kind = trigger_kind(kind, &fields.path("type"), problems)?;
+    let name = given(&mut fields, "name");
+    let path_of_name = fields.path("name");
+    if let Some(name) = name.and_then(|node| fields::text(node, &path_of_name, problems)) {
         if names.contains(&name) {
             problems.error(
                 node.position,
@@ -121,6 +151,12 @@ fn read_trigger(
                 .map(Trigger::CloudWatch)
         }
     };
+    let outside = ["authenticationRef", "metricType", "useCachedMetrics"];
+    metadata.refuse(
+        &outside,
+        "a field of the trigger, allowed: beside `metadata`, one level up",
+        problems,
+    );
     metadata.finish(problems);
     fields.finish(problems);
     trigger
@@ -146,7 +182,7 @@ fn needed<'a>(
 ) -> Option<&'a Node> {
     let found = given(metadata, key);
     if found.is_none() {
-        let message = format!("missing, allowed: {allowed}");
+        let message = format!("{MISSING}{allowed}");
         problems.error(metadata.position(), &metadata.path(key), message);
     }
     found

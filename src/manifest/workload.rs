@@ -211,11 +211,42 @@ pub(super) fn read_workload(node: &Node, problems: &mut Problems) -> Option<Work
     let name_position = name.and_then(|node| node.position);
     let name =
         name.and_then(|node| fields::object_name(node, "spec.scaleTargetRef.name", problems));
-    let version = fields.take("apiVersion");
-    let kind = fields.take("kind");
+    // Empty ones are none, as in KEDA.
+    let version = fields.take("apiVersion").filter(|node| !node.is_blank());
+    let kind = fields.take("kind").filter(|node| !node.is_blank());
     // Pod templates are not read, so the container does not matter.
     fields.take("envSourceContainerName");
+    let outside = [
+        "minReplicaCount",
+        "maxReplicaCount",
+        "idleReplicaCount",
+        "pollingInterval",
+        "cooldownPeriod",
+        "triggers",
+    ];
+    let message = "a field of `spec`, allowed: beside `scaleTargetRef`, one level up";
+    fields.refuse(&outside, message, problems);
+    let message =
+        "not a field here, allowed: none: the workload is in the namespace of the ScaledObject";
+    fields.refuse(&["namespace"], message, problems);
+    let is_misspelt = fields.is_misspelt("apiVersion") || fields.is_misspelt("kind");
     fields.finish(problems);
+    if is_misspelt {
+        return None;
+    }
+    let is_text = |node: Option<&Node>| node.is_none_or(|node| node.as_text().is_some());
+    if !is_text(version) || !is_text(kind) {
+        let allowed = "group/version such as argoproj.io/v1alpha1";
+        for (node, key, allowed) in [
+            (version, "apiVersion", allowed),
+            (kind, "kind", "a kind such as Rollout"),
+        ] {
+            if let Some(node) = node.filter(|node| node.as_text().is_none()) {
+                problems.found(node, &format!("{path}.{key}"), allowed);
+            }
+        }
+        return None;
+    }
     let found = read_kind(
         version.map(|node| node.as_text().unwrap_or_default()),
         kind.map_or(Some("Deployment"), Node::as_text)
@@ -299,6 +330,13 @@ fn doubt(found: &WorkloadKind) -> Option<(Malformed, String)> {
             }
         }
         Some(home) if is_known_group || is_near(found.group(), home.group()) => must_be(home),
+        // `extensions` and its like: Kubernetes' own groups have no dot, and no other of them has what can be scaled.
+        Some(home) if !found.group().contains('.') => must_be(home),
+        None if !is_known_group && !found.group().contains('.') => {
+            let hint = ", allowed: apps/v1, or a group with a dot such as argoproj.io/v1alpha1: of Kubernetes' own groups no other \
+                        has a kind that can be scaled";
+            Some((Malformed::ApiVersion, hint.to_owned()))
+        }
         None if is_known_group => {
             let others = || {
                 let kinds: Vec<&str> = WELL_KNOWN.iter().map(WorkloadKind::kind).collect();
@@ -404,6 +442,21 @@ mod tests {
                 "apps/v1beta2",
                 "Deployment",
                 "found `apps/v1beta2`, allowed: apps/v1 for a Deployment",
+            ),
+            (
+                "extensions/v1beta1",
+                "Deployment",
+                "found `extensions/v1beta1`, allowed: apps/v1 for a Deployment",
+            ),
+            (
+                "extensions/v1beta1",
+                "Rollout",
+                "found `extensions/v1beta1`, allowed: argoproj.io/v1alpha1 for a Rollout",
+            ),
+            (
+                "batch/v1",
+                "CronJob",
+                "found `batch/v1`, allowed: apps/v1, or a group with a dot",
             ),
             (
                 "argoproj.io/v1aplha1",

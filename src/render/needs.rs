@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::text::partition;
 use super::{RenderError, Request};
-use crate::manifest::{Target, WorkloadKind, is_account};
+use crate::manifest::{Target, WorkloadKind, is_account, is_of_emulator};
 use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 use crate::settings::{Cluster, Source};
 
@@ -97,7 +97,7 @@ impl Needs {
         let mut errors = Vec::new();
         for target in request.targets {
             for trigger in &target.policy.triggers {
-                needs.add_trigger(trigger, target);
+                errors.extend(needs.add_trigger(trigger, target).err());
             }
             let cluster = request.settings.cluster(target.cluster.as_deref());
             let Some(cluster) = cluster else {
@@ -123,6 +123,12 @@ impl Needs {
         errors.dedup();
         errors.extend(needs.roles_of_one_name());
         errors.extend(needs.other_partitions(request));
+        // Whether a role is of the function's account decides on its alarms, and on which stack makes it.
+        if needs.own_account.is_none()
+            && let Some(arn) = needs.roles.keys().next()
+        {
+            errors.push(RenderError::UnknownAccount(arn.clone()));
+        }
         if errors.is_empty() {
             Ok(needs)
         } else {
@@ -197,16 +203,31 @@ impl Needs {
         }
     }
 
-    fn add_trigger(&mut self, trigger: &Trigger, target: &Target) {
+    fn add_trigger(&mut self, trigger: &Trigger, target: &Target) -> Result<(), RenderError> {
         match trigger {
             Trigger::Cron(_) => {}
             Trigger::CloudWatch(trigger) => self.rights(&trigger.metric.identity).metrics = true,
             Trigger::SqsQueue(trigger) => {
+                let name = trigger.queue.address.name().to_owned();
                 let Some(place) = self.place(&trigger.queue) else {
-                    let name = trigger.queue.address.name().to_owned();
                     self.foreign_queues.insert(name);
-                    return;
+                    return Ok(());
                 };
+                if let Some(account) = place
+                    .account
+                    .as_ref()
+                    .filter(|account| !is_account(account))
+                {
+                    if trigger.queue.endpoint.is_some() {
+                        self.foreign_queues.insert(name);
+                        return Ok(());
+                    }
+                    let account = account.clone();
+                    return Err(RenderError::NoAccount {
+                        queue: name,
+                        account,
+                    });
+                }
                 let alarm = alarm(trigger, target);
                 let known = self.queues.entry(place.clone());
                 let known = known.or_insert_with(|| alarm.clone());
@@ -218,14 +239,16 @@ impl Needs {
                 rights.depths.insert(place);
             }
         }
+        Ok(())
     }
 
-    /// Where a queue is; `None` when its URL has no account, as those of emulators.
+    /// Where a queue is; `None` for those of emulators.
     fn place(&self, queue: &Queue) -> Option<Place> {
+        if is_of_emulator(queue) {
+            return None;
+        }
         let account = match (&queue.address, &queue.identity) {
-            (QueueAddress::Url { account, .. }, _) => {
-                Some(is_account(account).then(|| account.clone())?)
-            }
+            (QueueAddress::Url { account, .. }, _) => Some(account.clone()),
             (QueueAddress::Name(_), Identity::Role { arn, .. }) => account_of(arn),
             (QueueAddress::Name(_), Identity::Function) => self.own_account.clone(),
         };

@@ -15,15 +15,12 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
             "the function is taken to run in account {account}, by its cluster or its queues; --account says otherwise"
         ));
     }
-    if needs.own_account.is_none() && !needs.roles.is_empty() {
-        notes.push("nothing tells the function's account, so every role is taken to be of another one; --account tells".to_owned());
-    }
     notes.extend(without_alarm(request, needs));
     notes.extend(by_their_own_policy(needs));
     notes.extend(without_external_id(needs));
     for name in &needs.foreign_queues {
         notes.push(format!(
-            "the queue {name} is left out: its URL names no AWS account"
+            "the queue {name} is left out: it is an emulator's, and AWS has nothing of it"
         ));
     }
     notes.extend(by_cluster_role(request));

@@ -634,8 +634,9 @@ fn the_role_of_another_account_has_a_limit_too() {
             &queue,
         )
     });
-    let yaml = AUTHENTICATION.to_owned() + &objects.collect::<String>();
-    let errors = case(yaml).errors();
+    let mut case = case(AUTHENTICATION.to_owned() + &objects.collect::<String>());
+    case.account = Some("111111111111");
+    let errors = case.errors();
     assert!(
         errors[0].starts_with(
             "the role arn:aws:iam::222222222222:role/queues/reader would name 300 queues"
@@ -938,7 +939,9 @@ fn an_external_id_that_does_not_always_come_is_not_asked_for() {
         ),
     ];
     let cluster = "arn:aws:eks:ap-northeast-1:222222222222:cluster/west=arn:aws:iam::222222222222:role/queues/reader";
-    let rendered = case(yaml.concat()).clusters(cluster).rendered();
+    let mut asked = case(yaml.concat()).clusters(cluster);
+    asked.account = Some("111111111111");
+    let rendered = asked.rendered();
     assert!(!rendered.files["account-222222222222.yaml"].contains("ExternalId"));
     let noted = |note: &&String| note.contains(own) && note.contains("external id");
     assert_eq!(
@@ -1059,6 +1062,91 @@ fn objects_in_the_cluster_need_their_own_rights() {
         assert_eq!(kinds, expected);
         assert_eq!(text.contains("rollouts"), namespace == "default");
     }
+}
+
+/// The role may be of the function's own account, and then its queue has an alarm, and no stack makes it.
+#[test]
+fn an_account_that_nothing_tells_is_asked_for() {
+    let assumed = |url: &str| {
+        format!(
+            "{}    authenticationRef: {{name: team-b}}\n",
+            queue(url, "")
+        )
+    };
+    let object = |name: &str, triggers: &str| {
+        scaled_object(
+            name,
+            &format!("{{name: {name}}}"),
+            "minReplicaCount: 1",
+            triggers,
+        )
+    };
+    for url in [
+        "parcels",
+        "https://sqs.ap-northeast-1.amazonaws.com/222222222222/orders",
+    ] {
+        let yaml = AUTHENTICATION.to_owned() + &object("a", &assumed(url));
+        let mut alone = case(yaml.clone());
+        let errors = alone.errors();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].starts_with("nothing says which account the function runs in"),
+            "{errors:?}"
+        );
+        assert!(
+            errors[0].contains("role/queues/reader") && errors[0].contains("--account ID"),
+            "{errors:?}"
+        );
+        alone.account = Some("222222222222");
+        assert_eq!(alarms(&alone.rendered()).len(), 1);
+        alone.account = Some("111111111111");
+        assert_eq!(alarms(&alone.rendered()), []);
+        // What the function's own role reads says it.
+        let own = queue(
+            "https://sqs.ap-northeast-1.amazonaws.com/111111111111/mine",
+            "",
+        );
+        let both = case(yaml + &object("b", &own)).rendered();
+        assert_eq!(alarms(&both).len(), 1);
+        assert!(both.files.contains_key("account-222222222222.yaml"));
+    }
+}
+
+#[test]
+fn an_account_that_is_none_is_refused_and_an_emulator_is_left_out() {
+    let object = |metadata: &str| {
+        WORKER.replace(
+            "https://sqs.ap-northeast-1.amazonaws.com/123456789012/orders",
+            metadata,
+        )
+    };
+    for account in ["ACCOUNT", "1234"] {
+        let errors = case(object(&format!(
+            "https://sqs.ap-northeast-1.amazonaws.com/{account}/orders"
+        )))
+        .errors();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].starts_with(&format!(
+                "the queue `orders`: its URL names the account `{account}`, which is none"
+            )),
+            "{errors:?}"
+        );
+    }
+    let emulated = object("http://localhost:4566/000000000000/orders").replace(
+        "awsRegion: ap-northeast-1",
+        "awsRegion: local\n      awsEndpoint: http://localhost:4566",
+    );
+    let rendered = case(emulated).rendered();
+    assert_eq!(alarms(&rendered), []);
+    assert!(
+        rendered
+            .notes
+            .iter()
+            .any(|note| note.starts_with("the queue orders is left out: ")),
+        "{:?}",
+        rendered.notes
+    );
 }
 
 #[test]

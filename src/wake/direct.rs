@@ -9,7 +9,14 @@ use crate::wake::error::nearest_key;
 use crate::wake::{Cause, Scope, TargetName, TargetNameError, Wake, WakeError, unique};
 
 /// The keys of the direct shape.
-pub(super) const KEYS: [&str; 4] = ["targets", "dryRun", "scheduledTime", "executionId"];
+pub(super) const KEYS: [&str; 6] = [
+    "targets",
+    "dryRun",
+    "scheduledTime",
+    "executionId",
+    "scheduleArn",
+    "attemptNumber",
+];
 
 /// The most entries of `targets`: more than one pass can serve. Whoever has more means all of them and leaves the key out.
 pub(super) const MAX_TARGETS: usize = 1000;
@@ -30,13 +37,18 @@ pub(super) fn read(fields: &Map<String, Value>) -> Result<Wake, WakeError> {
         .get("scheduledTime")
         .map(read_scheduled_time)
         .transpose()?;
-    // It is there for the sender's own logs, in which a schedule's runs are told apart by it.
-    if let Some(other) = fields.get("executionId").filter(|id| !id.is_string()) {
-        return Err(WakeError::wrong_type(
-            "executionId",
-            Some(other),
-            "a string",
-        ));
+    // The context attributes of EventBridge Scheduler are there for the sender's own logs. Whether the number of the attempt
+    // has quotes is up to the template that it stands in.
+    for (key, allowed) in [
+        ("executionId", "a string"),
+        ("scheduleArn", "a string"),
+        ("attemptNumber", "a number, in quotes or not"),
+    ] {
+        let is_right =
+            |value: &Value| value.is_string() || (key == "attemptNumber" && value.is_number());
+        if let Some(other) = fields.get(key).filter(|value| !is_right(value)) {
+            return Err(WakeError::wrong_type(key, Some(other), allowed));
+        }
     }
     Ok(Wake {
         cause: if time.is_some() {

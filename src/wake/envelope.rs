@@ -97,10 +97,7 @@ fn sns_record(index: usize, record: &Value) -> Result<Wake, WakeError> {
             "a string of JSON",
         ));
     };
-    let mut wake = sns_message(text).map_err(|source| WakeError::SnsMessage {
-        record: index,
-        source: Box::new(source),
-    })?;
+    let mut wake = sns_message(text).map_err(|error| error.in_record(index))?;
     if wake.time.is_none() {
         wake.time = read_time(notification.and_then(|sns| sns.get("Timestamp")));
     }

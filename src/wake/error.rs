@@ -52,6 +52,30 @@ pub enum WakeError {
         /// The byte within the line, from 1; 0 is the end of the line before.
         column: usize,
     },
+    /// The event is text that does not even begin as JSON does.
+    #[error(
+        "event is plain text and no JSON, which begins with a brace; accepted are {}",
+        AcceptedShapes
+    )]
+    PlainText,
+    /// The event begins with a byte-order mark, as some editors and shells write it.
+    #[error(
+        "event begins with a byte-order mark, which JSON does not have; save it as UTF-8 without one. Accepted are {}",
+        AcceptedShapes
+    )]
+    ByteOrderMark,
+    /// A key stands twice in one object, and which of the two is meant is not for the reader to guess.
+    #[error(
+        "the key `{key}` stands twice in one object at line {line} column {column}; write it once"
+    )]
+    KeyTwice {
+        /// The key, shortened and escaped.
+        key: String,
+        /// The line, from 1.
+        line: usize,
+        /// The byte within the line, from 1.
+        column: usize,
+    },
     /// The event is JSON of a shape that means nothing here.
     #[error("unsupported event, {found}; accepted are {}", AcceptedShapes)]
     Unsupported {
@@ -64,6 +88,18 @@ pub enum WakeError {
          and they would be lost here; remove the mapping and never attach one, only the queue's depth is needed"
     )]
     SqsEventSource,
+    /// An SNS notification carries something else than an alarm or an event of ours.
+    #[error(
+        "`Records[{record}].Sns.Message` shows that the topic carries something that is no alarm, {found}; \
+         subscribe to a topic of alarms alone, or filter by the subscription; accepted are {}",
+        AcceptedShapes
+    )]
+    NoAlarm {
+        /// The record, from 0.
+        record: usize,
+        /// What the message looks like.
+        found: String,
+    },
     /// The message within an SNS notification is refused.
     #[error("cannot read `Records[{record}].Sns.Message`")]
     SnsMessage {
@@ -160,6 +196,28 @@ impl WakeError {
         }
     }
 
+    /// What is wrong with the message of an SNS record.
+    pub(super) fn in_record(self, record: usize) -> Self {
+        let found = match self {
+            Self::Empty => "an empty text".to_owned(),
+            Self::PlainText => "plain text and no JSON".to_owned(),
+            Self::ByteOrderMark => "text with a byte-order mark".to_owned(),
+            Self::NotJson {
+                fault,
+                line,
+                column,
+            } => format!("text that is not readable JSON: {fault} at line {line} column {column}"),
+            Self::Unsupported { found } => found,
+            other => {
+                return Self::SnsMessage {
+                    record,
+                    source: Box::new(other),
+                };
+            }
+        };
+        Self::NoAlarm { record, found }
+    }
+
     /// Keeps the position and drops the text, lest a later `serde_json` quotes the event in it.
     pub(super) fn not_json(error: &serde_json::Error) -> Self {
         let fault = match error.classify() {
@@ -172,6 +230,14 @@ impl WakeError {
         };
         Self::NotJson {
             fault,
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+
+    pub(super) fn key_twice(key: &str, error: &serde_json::Error) -> Self {
+        Self::KeyTwice {
+            key: shorten(key),
             line: error.line(),
             column: error.column(),
         }

@@ -4,33 +4,47 @@
 //! as the JSON inside that string, with a fresh depth limit. Strings in strings then nest thousands of levels within 1 MiB, enough to
 //! overflow the stack, which ends the process. Here that key is a key like any other.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::wake::WakeError;
 
-/// Reads a text. Of keys that occur twice in an object, the last counts.
+/// Reads a text. A key that stands twice in an object is an error: of two values for `dryRun` none is the one that was meant.
 pub(super) fn read(text: &str) -> Result<Value, WakeError> {
     if text.trim().is_empty() {
         return Err(WakeError::Empty);
     }
-    let Plain(value) = serde_json::from_str(text).map_err(|error| WakeError::not_json(&error))?;
-    Ok(value)
+    if text.starts_with('\u{feff}') {
+        return Err(WakeError::ByteOrderMark);
+    }
+    let twice = RefCell::new(None);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = Plain(&twice)
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| match twice.take() {
+        Some(key) => WakeError::key_twice(&key, &error),
+        None if text.trim_start().starts_with(['{', '[', '"']) => WakeError::not_json(&error),
+        None => WakeError::PlainText,
+    })
 }
 
-struct Plain(Value);
+/// Reads a value, and keeps the key that stands twice.
+#[derive(Clone, Copy)]
+struct Plain<'k>(&'k RefCell<Option<String>>);
 
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PlainVisitor).map(Self)
+impl<'de> DeserializeSeed<'de> for Plain<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct PlainVisitor;
-
-impl<'de> Visitor<'de> for PlainVisitor {
+impl<'de> Visitor<'de> for Plain<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +77,7 @@ impl<'de> Visitor<'de> for PlainVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut read = Vec::new();
-        while let Some(Plain(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             read.push(item);
         }
         Ok(Value::Array(read))
@@ -71,7 +85,12 @@ impl<'de> Visitor<'de> for PlainVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
-        while let Some((key, Plain(value))) = entries.next_entry::<String, Plain>()? {
+        while let Some(key) = entries.next_key::<String>()? {
+            if read.contains_key(&key) {
+                *self.0.borrow_mut() = Some(key);
+                return Err(Error::custom("a key twice"));
+            }
+            let value = entries.next_value_seed(self)?;
             read.insert(key, value);
         }
         Ok(Value::Object(read))

@@ -230,7 +230,11 @@ fn check_tells_every_mistake_and_goes_on() {
         assert!(output.contains(wanted), "{wanted}\n{output}");
     }
     let (code, output, _) = result(&["check", "-f", "-"], "kind: Service\napiVersion: v1\n");
-    assert_eq!((code, output.contains("no ScaledObject")), (1, true));
+    assert_eq!(code, 1);
+    assert_names(
+        &output,
+        &["error: no ScaledObject (keda.sh/v1alpha1) in what was given, which has: `Service`\n"],
+    );
     let (code, _, errors) = result(&["check", "-f", "/nowhere/x.yaml"], "");
     assert_eq!(code, 1);
     assert!(
@@ -330,19 +334,49 @@ async fn token_is_one_that_the_authenticator_takes() {
     let minted = expires - jiff::SignedDuration::from_mins(14);
     let url = check(token, "ap-northeast-1", minted).unwrap();
     assert_eq!(url.host, "sts.ap-northeast-1.amazonaws.com");
+
+    let arn = "arn:aws:eks:eu-central-1:123456789012:cluster/demo";
+    let output = run(&["token", "--cluster", arn], b"", &variables);
+    assert!(output.status.success(), "{output:?}");
+    let credential: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let token = credential["status"]["token"].as_str().unwrap();
+    let url = check(token, "eu-central-1", minted).unwrap();
+    assert_eq!(url.host, "sts.eu-central-1.amazonaws.com");
+    for (arguments, wanted) in [
+        (
+            ["--cluster", "arn:aws:eks:eu-central-1:12:cluster/demo"].as_slice(),
+            "found the account `12`",
+        ),
+        (
+            &["--cluster", "arn:aws:eks:eu-central-1:123456789012:demo"],
+            "allowed: the name or ARN of an EKS cluster",
+        ),
+        (
+            &["--cluster", arn, "--region", "eu-west-1"],
+            "the cluster's ARN is of `eu-central-1`",
+        ),
+    ] {
+        let arguments = [&["token"], arguments].concat();
+        let output = run(&arguments, b"", &variables);
+        assert_eq!(output.status.code(), Some(1));
+        assert_names(
+            &String::from_utf8(output.stderr).unwrap(),
+            &[wanted, "hint: "],
+        );
+    }
 }
 
 #[test]
 fn token_says_what_is_missing() {
     let (code, _, errors) = result(&["token"], "");
     assert_eq!(code, 1);
-    assert!(errors.contains("--cluster <NAME>"), "{errors}");
+    assert!(errors.contains("--cluster <NAME|ARN>"), "{errors}");
     let (code, _, errors) = result(&["token", "--cluster", "demo"], "");
     assert_eq!(
         (code, errors.as_str()),
         (
             1,
-            "error: no region for the cluster\nhint: give --region, or set AWS_REGION\n"
+            "error: no region for the cluster\nhint: give --region, or --cluster with its ARN, or set AWS_REGION\n"
         )
     );
     let (code, _, errors) = result(&["token", "--cluster", "demo", "--role-arn", "admin"], "");

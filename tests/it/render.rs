@@ -167,6 +167,16 @@ fn what_is_refused_writes_nothing() {
         ),
         (
             WORKER,
+            &["--cluster", "arn:aws:eks:eu-west-1:12:cluster/east"],
+            "found the account `12` in `arn:aws:eks:eu-west-1:12:cluster/east`, allowed: the 12 digits",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\n---\napiVersion: apps/v1\nkind: Deployment\n",
+            &[],
+            "no ScaledObject (keda.sh/v1alpha1) in what was given, which has: `Deployment`, `Service`",
+        ),
+        (
+            WORKER,
             &["--resource", "oxen"],
             "--resource: found `oxen`, allowed: KIND.GROUP=RESOURCE",
         ),
@@ -200,7 +210,15 @@ fn several_files_are_one_stream_and_so_is_the_output() {
     );
     std::fs::write(directory.join("worker.yaml"), &worker).unwrap();
     std::fs::write(directory.join("team.yaml"), authentication).unwrap();
-    let (code, output, errors) = render(&directory, &["-f", "worker.yaml", "-f", "team.yaml"], "");
+    let both = ["-f", "worker.yaml", "-f", "team.yaml"];
+    let (code, _, errors) = render(&directory, &both, "");
+    assert_eq!(code, 1);
+    assert_names(
+        &errors,
+        &["which account the function runs in", "--account ID"],
+    );
+    let both = [&both[..], &["--account", "111111111111"]].concat();
+    let (code, output, errors) = render(&directory, &both, "");
     assert_eq!(code, 0, "{errors}");
     let paths: Vec<&str> = output
         .lines()
@@ -225,7 +243,7 @@ fn several_files_are_one_stream_and_so_is_the_output() {
     assert!(documents.iter().all(|document| document.root.is_ok()));
 
     // Nor does a stale one tell it.
-    let arguments = ["-f", "worker.yaml", "-f", "team.yaml", "-d", "out"];
+    let arguments = [&both[..], &["-d", "out"]].concat();
     assert_eq!(render(&directory, &arguments, "").0, 0);
     std::fs::write(
         directory.join("team.yaml"),
@@ -412,7 +430,8 @@ fn objects_of_a_cluster_are_read_as_the_function_reads_them() {
             "{name: team, kind: ClusterTriggerAuthentication}\n    metadata",
         );
     let variables = [("OUTRIGGER_ROLES".to_owned(), reader.to_owned())];
-    let arguments = [&["render"], &config[..], &["cluster:default"], &CLUSTER].concat();
+    let account = ["cluster:default", "--account", "111111111111"];
+    let arguments = [&["render"], &config[..], &account, &CLUSTER].concat();
     let (code, _, errors) = result_in(
         &directory.join(""),
         &arguments,

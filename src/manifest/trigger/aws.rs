@@ -15,8 +15,10 @@ pub(super) struct Place {
 pub(super) fn place(metadata: &mut Fields<'_>, problems: &mut Problems) -> Place {
     let allowed = "a region such as ap-northeast-1";
     let region = needed(metadata, "awsRegion", allowed, problems);
-    let region = region.and_then(|node| region_of(node, &metadata.path("awsRegion"), problems));
     let endpoint = given(metadata, "awsEndpoint");
+    let is_free = endpoint.is_some();
+    let region =
+        region.and_then(|node| region_of(node, &metadata.path("awsRegion"), is_free, problems));
     let endpoint = endpoint
         .map(|node| endpoint_of(node, &metadata.path("awsEndpoint"), problems).ok_or(Refused))
         .transpose();
@@ -46,12 +48,18 @@ pub(super) fn identity(
     authentication::identity(fields, metadata, namespace, resolution, problems)
 }
 
-/// A region such as `ap-northeast-1`; whether it exists is for AWS to say.
-fn region_of(node: &Node, path: &str, problems: &mut Problems) -> Option<String> {
+/// A region such as `ap-northeast-1`; whether it exists is for AWS to say. What emulators take for one is any word.
+fn region_of(node: &Node, path: &str, is_free: bool, problems: &mut Problems) -> Option<String> {
+    let is_word = |text: &str| {
+        (1..=63).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
     let found = node
         .as_text()
         .map(str::trim)
-        .filter(|region| is_region(region));
+        .filter(|region| is_region(region) || (is_free && is_word(region)));
     if found.is_none() {
         problems.found(node, path, "a region such as ap-northeast-1");
     }

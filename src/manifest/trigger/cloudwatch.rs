@@ -92,19 +92,28 @@ pub(super) fn read(
     })
 }
 
+/// The keys of a metric that is not given by an expression.
+const STATISTIC: [&str; 6] = [
+    "namespace",
+    "metricName",
+    "dimensionName",
+    "dimensionValue",
+    "metricStat",
+    "metricUnit",
+];
+
 fn read_query(metadata: &mut Fields<'_>, problems: &mut Problems) -> Option<MetricQuery> {
     let expression = given(metadata, "expression");
     let Some(expression) = expression else {
+        if metadata.is_misspelt("expression") {
+            for key in STATISTIC {
+                metadata.take(key);
+            }
+            return None;
+        }
         return read_statistic(metadata, problems);
     };
-    for key in [
-        "namespace",
-        "metricName",
-        "dimensionName",
-        "dimensionValue",
-        "metricStat",
-        "metricUnit",
-    ] {
+    for key in STATISTIC {
         if let Some(node) = given(metadata, key) {
             let message = "ignored, since `expression` is set";
             problems.warning(node.position, &metadata.path(key), message);
@@ -295,6 +304,9 @@ fn read_time(metadata: &mut Fields<'_>, problems: &mut Problems) -> Option<Time>
     let (collection_node, collection) =
         seconds("metricCollectionTime", DEFAULT_PERIOD_SECONDS, 1, problems);
     let (_, end_offset) = seconds("metricEndTimeOffset", 0, 0, problems);
+    if metadata.is_misspelt("metricStatPeriod") || metadata.is_misspelt("metricCollectionTime") {
+        return None;
+    }
     let (period, collection) = (period?, collection?);
     if !matches!(period, 1 | 5 | 10 | 30) && period % 60 != 0 {
         let position = period_node.and_then(|node| node.position);

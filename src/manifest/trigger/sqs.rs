@@ -2,11 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use super::super::authentication::Resolution;
-use super::aws::{self, Place, is_host, is_region};
+use super::super::authentication::{Resolution, is_account};
+#[cfg(feature = "cli")]
+use super::aws::is_region;
+use super::aws::{self, Place, is_host};
+use super::host::{self, Host};
 use super::{given, switch};
-use crate::document::Node;
-use crate::fields::{self, Fields, Problems};
+use crate::document::{Node, quoted};
+use crate::fields::{self, Fields, MISSING, Problems};
 use crate::policy::{Queue, QueueAddress, SqsTrigger};
 
 /// Messages per replica unless `queueLength` is set: KEDA's default.
@@ -64,7 +67,7 @@ pub(super) fn read(
         endpoint: endpoint.ok()?,
         identity,
     };
-    refuse_other_region(&queue, metadata, problems);
+    look_at_url(&queue, metadata, problems);
     Some(SqsTrigger {
         queue,
         messages_per_replica: per_replica.unwrap_or(Some(DEFAULT_MESSAGES_PER_REPLICA))?,
@@ -93,7 +96,7 @@ fn read_address(
         None => problems.error(
             metadata.position(),
             &path,
-            format!("missing, allowed: {ADDRESS_FORMS}"),
+            format!("{MISSING}{ADDRESS_FORMS}"),
         ),
     }
     None
@@ -113,7 +116,20 @@ fn address(
     let text = node.as_text().map(str::trim).unwrap_or_default();
     let found = match text.split_once("://") {
         Some(("https" | "http", rest)) => {
-            url_parts(rest, any_host).map(|(account, name)| QueueAddress::Url {
+            let parts = url_parts(rest);
+            if let Some((host, ..)) = parts
+                && !any_host
+                && host::of(host) == Host::Other
+            {
+                let message = format!(
+                    "found {}, whose host is none of SQS, allowed: {ADDRESS_FORMS} \
+                     (amazonaws.com.cn in China); an emulator or a name of your own needs `awsEndpoint`",
+                    quoted(text)
+                );
+                problems.error(node.position, path, message);
+                return None;
+            }
+            parts.map(|(_, account, name)| QueueAddress::Url {
                 url: text.to_owned(),
                 account: account.to_owned(),
                 name: name.to_owned(),
@@ -128,32 +144,32 @@ fn address(
     found
 }
 
-/// Account and name of `host/account/name`.
-fn url_parts(rest: &str, any_host: bool) -> Option<(&str, &str)> {
+/// Host, account and name of `host/account/name`.
+fn url_parts(rest: &str) -> Option<(&str, &str, &str)> {
     let mut parts = rest.split('/');
     let (host, account, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_account = !account.is_empty()
+    let is_word = !account.is_empty()
         && account
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    (parts.next().is_none()
-        && is_host(host)
-        && (any_host || is_sqs_host(host))
-        && is_account
-        && is_queue_name(name))
-    .then_some((account, name))
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    (parts.next().is_none() && is_host(host) && is_word && is_queue_name(name))
+        .then_some((host, account, name))
 }
 
-/// A host that can be SQS: `sqs.REGION.…`, `sqs-fips.REGION.…`, the legacy `REGION.queue.…`, a VPC endpoint of it, or
-/// an emulator on a name without a domain or on an address.
-fn is_sqs_host(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let is_address = name.starts_with('[')
-        || name
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let is_sqs = |label: &str| matches!(label, "sqs" | "sqs-fips" | "queue");
-    is_address || !name.contains('.') || name.split('.').any(is_sqs)
+/// What the host of a queue's URL is.
+fn host_of(url: &str) -> Option<Host<'_>> {
+    let (_, rest) = url.split_once("://")?;
+    Some(host::of(rest.split('/').next().unwrap_or_default()))
+}
+
+/// Whether a queue is an emulator's, so that there is nothing of it in AWS.
+#[cfg(feature = "cli")]
+pub(crate) fn is_of_emulator(queue: &Queue) -> bool {
+    let is_elsewhere = match &queue.address {
+        QueueAddress::Url { url, .. } => host_of(url) == Some(Host::Emulator),
+        QueueAddress::Name(_) => false,
+    };
+    is_elsewhere || !is_region(&queue.region)
 }
 
 /// SQS: 1 to 80 letters, digits, `-` and `_`, with `.fifo` at the end of a FIFO queue's name.
@@ -166,27 +182,45 @@ fn is_queue_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// A queue URL of one region read through another region's endpoint fails only at run time, with a confusing error.
-fn refuse_other_region(queue: &Queue, metadata: &Fields<'_>, problems: &mut Problems) {
-    let QueueAddress::Url { url, .. } = &queue.address else {
+/// What AWS would refuse only at run time, with a confusing error: a URL of one region that is read in another, one of an
+/// emulator, and one of an account that is none.
+fn look_at_url(queue: &Queue, metadata: &mut Fields<'_>, problems: &mut Problems) {
+    let QueueAddress::Url { url, account, .. } = &queue.address else {
         return;
     };
-    let in_url = url
-        .split("://sqs.")
-        .nth(1)
-        .and_then(|rest| rest.split('.').next())
-        .filter(|label| is_region(label));
-    if let Some(in_url) =
-        in_url.filter(|in_url| *in_url != queue.region && queue.endpoint.is_none())
-    {
+    if queue.endpoint.is_some() {
+        return;
+    }
+    let mut position = |key| {
+        let node = metadata.take(key);
+        node.and_then(|node| node.position)
+    };
+    let (region_at, url_at) = (position("awsRegion"), position("queueURL"));
+    match host_of(url) {
+        Some(Host::Sqs(in_url)) if in_url != queue.region => {
+            let message = format!(
+                "found `{}`, but the queue's URL is of `{in_url}`, allowed: the same region in both",
+                queue.region
+            );
+            problems.error(region_at, &metadata.path("awsRegion"), message);
+        }
+        Some(Host::Emulator) => {
+            let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+            let message = format!(
+                "{} is of an emulator, and without `awsEndpoint` SQS itself is asked, which has no such queue; write `awsEndpoint: {host}`",
+                quoted(url)
+            );
+            problems.warning(url_at, &metadata.path("queueURL"), message);
+            return;
+        }
+        Some(Host::Sqs(_) | Host::Other) | None => {}
+    }
+    if !is_account(account) {
         let message = format!(
-            "found `{}`, but the queue's URL is of `{in_url}`",
-            queue.region
+            "the account {} in the URL is none, since an account has 12 digits: SQS has no such queue, and no right and no alarm can \
+             be rendered for it",
+            quoted(account)
         );
-        problems.error(
-            metadata.position(),
-            &metadata.path("awsRegion"),
-            format!("{message}, allowed: the same region in both"),
-        );
+        problems.warning(url_at, &metadata.path("queueURL"), message);
     }
 }

@@ -256,6 +256,19 @@ fn only_the_schedule_of_all_targets_covers_a_window() {
             json!({"scheduledTime": "2026-11-20T03:15:00Z", "dryRun": true}),
             false,
         ),
+        (
+            json!({
+                "scheduledTime": "2026-11-20T03:15:00Z",
+                "executionId": "7f",
+                "scheduleArn": "arn:aws:scheduler:eu-west-1:123456789012:schedule/default/poll",
+                "attemptNumber": "2",
+            }),
+            true,
+        ),
+        (
+            json!({"scheduledTime": "2026-11-20T03:15:00Z", "attemptNumber": 2}),
+            true,
+        ),
         (json!({}), false),
         (json!({"executionId": "x"}), false),
         (action(&json!([])), false),

@@ -8,7 +8,7 @@ use crate::wake::{TargetNameError, WakeError};
 
 #[test]
 fn keys_that_are_misspelt() {
-    let allowed = "allowed are `targets`, `dryRun`, `scheduledTime`, `executionId`";
+    let allowed = "allowed are `targets`, `dryRun`, `scheduledTime`, `executionId`, `scheduleArn`, `attemptNumber`";
     for (key, nearest) in [
         ("dryrun", "dryRun"),
         ("dry_run", "dryRun"),
@@ -20,6 +20,8 @@ fn keys_that_are_misspelt() {
         ("scheduled-time", "scheduledTime"),
         ("scheduleTime", "scheduledTime"),
         ("executionID", "executionId"),
+        ("schedule-arn", "scheduleArn"),
+        ("attempt_number", "attemptNumber"),
     ] {
         let event = json!({key: true}).to_string();
         check(
@@ -65,6 +67,14 @@ fn values_of_the_wrong_type() {
     check(
         r#"{"executionId":1}"#,
         "`executionId` is a number, it takes a string",
+    );
+    check(
+        r#"{"scheduleArn":{}}"#,
+        "`scheduleArn` is an object, it takes a string",
+    );
+    check(
+        r#"{"attemptNumber":true}"#,
+        "`attemptNumber` is a boolean, it takes a number, in quotes or not",
     );
     check(
         r#"{"scheduledTime":1}"#,

@@ -58,14 +58,16 @@ fn what_is_no_json() {
         "{} {}",
         "event is not readable JSON: syntax error at line 1 column 4",
     );
-    check(
-        "\u{feff}{}",
-        "event is not readable JSON: syntax error at line 1 column 1",
-    );
-    check(
-        "NaN",
-        "event is not readable JSON: syntax error at line 1 column 1",
-    );
+    for (payload, expected) in [
+        ("\u{feff}{}", WakeError::ByteOrderMark),
+        ("NaN", WakeError::PlainText),
+        ("scale now, please", WakeError::PlainText),
+        ("dryRun: true", WakeError::PlainText),
+    ] {
+        let error = parse(payload.as_bytes()).unwrap_err();
+        assert_eq!(error, expected);
+        assert!(error.to_string().contains("ccepted are CloudWatch alarm"));
+    }
     check(
         "{\"a\":1e999}",
         "event is not readable JSON: syntax error at line 1 column 10",
@@ -226,15 +228,45 @@ fn what_comes_in_records() {
         record(r#"{"Message":{}}"#),
         "`Records[0].Sns.Message` is an object, it takes a string of JSON",
     );
-    let error = "cannot read `Records[0].Sns.Message`: ";
+    for (message, found) in [
+        ("", "an empty text"),
+        ("it rains", "plain text and no JSON"),
+        (
+            "{it: rains}",
+            "text that is not readable JSON: syntax error at line 1 column 2",
+        ),
+        ("[1]", "an array"),
+        (r#"{"build":"green"}"#, "an object with the keys `build`"),
+    ] {
+        let error = chain(&parse_value(&notification(&["{}", message])).unwrap_err());
+        let expected = format!(
+            "`Records[1].Sns.Message` shows that the topic carries something that is no alarm, {found}; "
+        );
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(error.contains("; accepted are CloudWatch alarm"), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_stand_twice() {
     check(
-        record(r#"{"Message":"hello"}"#),
-        &format!("{error}event is not readable JSON: syntax error at line 1 column 1"),
+        r#"{"dryRun":true,"dryRun":false}"#,
+        "the key `dryRun` stands twice in one object at line 1 column 23; write it once",
     );
-    let empty = parse(record(r#"{"Message":""}"#).as_bytes()).unwrap_err();
-    assert!(chain(&empty).starts_with(&format!(
-        "{error}event is empty; accepted are CloudWatch alarm"
-    )));
+    check(
+        r#"{"targets":["a/b"],"targets":["a/b"]}"#,
+        "the key `targets` stands twice in one object at line 1 column 28; write it once",
+    );
+    let event = r#"{"detail":{"a":1},"x":[{"detail":2,"deta\u0069l":3}]}"#;
+    assert!(
+        matches!(parse(event.as_bytes()), Err(WakeError::KeyTwice { key, .. }) if key == "detail")
+    );
+    let message = notification(&[r#"{"dryRun":true,"dryRun":false}"#]);
+    check(
+        message.to_string(),
+        "cannot read `Records[0].Sns.Message`: the key `dryRun` stands twice in one object at line 1 column 23; write it once",
+    );
+    assert!(parse(br#"{"detail":{"a":1},"resources":[{"a":1},{"a":1}],"source":"aws.events","detail-type":"Scheduled Event"}"#).is_ok());
 }
 
 #[test]
@@ -250,7 +282,7 @@ fn a_bad_record_is_told_by_its_number() {
 fn a_notification_within_a_notification() {
     let inner = notification(&["{}"]).to_string();
     let error = chain(&parse_value(&notification(&[&inner])).unwrap_err());
-    let expected = "cannot read `Records[0].Sns.Message`: unsupported event, an object with the keys `Records`; accepted";
+    let expected = "`Records[0].Sns.Message` shows that the topic carries something that is no alarm, an object with the keys `Records`; ";
     assert!(error.starts_with(expected), "{error}");
 }
 

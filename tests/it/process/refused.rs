@@ -13,14 +13,22 @@ const SQS_EVENT: &str = r#"{"Records":[{"messageId":"1","receiptHandle":"h","bod
 async fn a_bad_event_is_refused_and_the_next_one_served() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let large = format!(r#"{{"source":"{}"}}"#, "x".repeat(1 << 20));
-    let events: [(&[u8], &str); 14] = [
-        (b"", "JSON"),
-        (b"  \n", "JSON"),
+    let events: [(&[u8], &str); 16] = [
+        (b"", "event is empty; accepted are CloudWatch alarm"),
+        (b"  \n", "event is empty; accepted are CloudWatch alarm"),
+        (b"\xef\xbb\xbf{}", "byte-order mark"),
+        (
+            b"{\"dryRun\": true, \"dryRun\": false}",
+            "`dryRun` stands twice",
+        ),
         (b"{\"targets\": [\"default/wor", "JSON"),
-        (b"not JSON", "JSON"),
+        (b"not JSON", "event is plain text and no JSON"),
         (large.as_bytes(), "too large"),
         (deep.as_bytes(), "127 levels"),
-        (b"{\"targets\": \"\xff\xfe\"}", "event"),
+        (
+            b"{\"targets\": \"\xff\xfe\"}",
+            "event is not UTF-8 at line 1 column 14",
+        ),
         (b"null", "unsupported event"),
         (b"7", "unsupported event"),
         (b"[]", "unsupported event"),
