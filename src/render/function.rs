@@ -59,15 +59,16 @@ pub(super) fn templates(
     ])
 }
 
-/// The period of the alarm on failures, in seconds: whatever fails does so in each, 2 of 2 then fire, and one failure is in one alone.
+/// The period of the alarm on failures, in seconds. Whatever fails does so in each period, so that 2 of 2 fire, and one failure alone
+/// is in one of them.
 ///
 /// A target that rests is polled in the windows in which another interval begins, so every `window · ⌈interval / window⌉` seconds at
 /// the latest. A schedule fires at any moment of its minute, so that two such polls may be a minute further apart. With a window of
-/// 60 s and an interval of 300 s the period is 360 s. CloudWatch takes whole minutes, and two periods of a day together a week.
+/// 60 s and an interval of 300 s the period is 360 s. CloudWatch takes whole minutes.
 pub(super) fn failing_period(window: u32, interval: u32) -> u32 {
     /// Long enough that what passes by itself tells nobody.
     const SHORTEST: u32 = 300;
-    /// Half of the week that an alarm looks back, in minutes.
+    /// An alarm looks back a week, so two periods are a week at most; targets that are polled more seldom have no alarm to rely on.
     /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html>
     const LONGEST: u32 = 302_400;
     let between = interval

@@ -89,8 +89,8 @@ fn the_life_of_a_folder() {
     );
     // That is in the package, and in none of the files.
     let more = two.replace(
-        "spec:\n",
-        "spec:\n  maxReplicaCount: 77\n  pollingInterval: 45\n",
+        "maxReplicaCount: 16",
+        "maxReplicaCount: 77\n  pollingInterval: 45",
     );
     assert_ne!(more, two);
     let (code, output) = run(&["--check"], &more);
@@ -310,6 +310,7 @@ fn the_command_of_the_header_renders_the_same() {
         ("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1"),
         ("OUTRIGGER_CLUSTER_CA", authority.as_str()),
         ("OUTRIGGER_LOG", "all"),
+        ("OUTRIGGER_SYNC", "30"),
         ("OUTRIGGER_WINDOW", "120"),
     ];
     let cases: [Given<'_>; 3] = [
