@@ -39,14 +39,16 @@ impl Gate {
 
     /// Whether it succeeds, and what it says.
     fn run(&self, stages: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
-        let path = std::env::var("PATH").unwrap();
-        let bin = self.0.join("bin");
+        // The shell knows where the other tools are.
+        let script = "PATH=\"$BIN:$PATH\" exec bash .ci/run \"$@\"";
         let output = Command::new("bash")
-            .arg(".ci/run")
+            .args(["-c", script, "gate"])
             .args(stages)
             .current_dir(self.0.join("repository"))
-            .env_clear()
-            .env("PATH", format!("{}:{path}", bin.display()))
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("OUTRIGGER_CACHE")
+            .env_remove("XDG_CACHE_HOME")
+            .env("BIN", self.0.join("bin"))
             .env("HOME", self.0.join("home"))
             .envs(variables.iter().copied())
             .output()
