@@ -5,11 +5,13 @@
 
 mod account;
 mod base;
+mod bill;
 mod environment;
 mod function;
 mod needs;
 mod notes;
 mod rbac;
+mod regions;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -17,6 +19,7 @@ mod text;
 use std::collections::BTreeMap;
 
 pub use base::BaseError;
+pub use bill::{Bill, Item, Polled, Usage, bill, dollars, polls, priced};
 pub use rbac::Plurals;
 
 use crate::manifest::Target;
@@ -170,6 +173,8 @@ pub fn render(request: &Request<'_>) -> Result<Rendered, Vec<RenderError>> {
         .collect();
     let mut notes = notes::of(request, &needs);
     notes.extend(notes::too_large(&files));
+    notes.extend(notes::too_many(&files));
+    notes.push(notes::price(request, &needs));
     Ok(Rendered { files, notes })
 }
 

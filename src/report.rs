@@ -177,8 +177,15 @@ pub fn decision_lines(
             .as_ref()
             .is_none_or(|decided| last.changed(outcome.target, &decided.decision));
         let wrote = !matches!(outcome.effect, Effect::Held | Effect::Shadow);
+        let points = match metrics {
+            Metrics::Targets => points(outcome, now),
+            Metrics::Totals | Metrics::Off => None,
+        };
         if changed || wrote || outcome.is_failed() || log == Log::All {
-            lines.push(decision_line(outcome, now, metrics).to_string());
+            lines.push(decision_line(outcome, now, points).to_string());
+        } else if let Some(points) = points {
+            // A graph has a point for each poll, whatever is worth a record.
+            lines.push(Json::Object(points).to_string());
         }
     }
     lines
@@ -198,38 +205,35 @@ pub fn untold_line(untold: &Untold) -> String {
     json!({"target": target, "warning": warning}).to_string()
 }
 
-fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Json {
-    let mut line = Map::new();
-    if let (Metrics::Targets, Some(decided)) = (metrics, &outcome.decided) {
-        let Decision { from, to, .. } = &decided.decision;
-        let values = [
-            ("Replicas", Some(u64::from(*from))),
-            ("WantedReplicas", Some(u64::from(*to))),
-        ];
+/// The metrics of one poll of a target, under dimensions of its own; `None` where nothing was decided.
+fn points(outcome: &Outcome<'_>, now: Timestamp) -> Option<Map<String, Json>> {
+    let decided = outcome.decided.as_ref()?;
+    let Decision { from, to, .. } = &decided.decision;
+    let values = [
+        ("Replicas", Some(u64::from(*from))),
+        ("WantedReplicas", Some(u64::from(*to))),
         // A failed reading is no data point: left out, not zero.
-        let values = values
-            .into_iter()
-            .chain([("QueueMessages", messages(decided))]);
-        let values: Vec<(&str, u64)> = values
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
-        let units: Vec<(&str, &str)> = values.iter().map(|(name, _)| (*name, "Count")).collect();
-        line.insert(
-            "_aws".into(),
-            emf(now, &[&["Cluster", "Namespace", "ScaledObject"]], &units),
-        );
-        line.insert(
-            "Cluster".into(),
-            json!(outcome.target.cluster.as_deref().unwrap_or_default()),
-        );
-        line.insert("Namespace".into(), json!(outcome.target.id.namespace));
-        line.insert("ScaledObject".into(), json!(outcome.target.id.name));
-        line.extend(
-            values
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), json!(value))),
-        );
-    }
+        ("QueueMessages", messages(decided)),
+    ];
+    let values = values
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let values: Vec<(&str, u64)> = values.collect();
+    let units: Vec<(&str, &str)> = values.iter().map(|(name, _)| (*name, "Count")).collect();
+    let mut line = Map::new();
+    let header = emf(now, &[&["Cluster", "Namespace", "ScaledObject"]], &units);
+    line.insert("_aws".into(), header);
+    let cluster = outcome.target.cluster.as_deref().unwrap_or_default();
+    line.insert("Cluster".into(), json!(cluster));
+    line.insert("Namespace".into(), json!(outcome.target.id.namespace));
+    line.insert("ScaledObject".into(), json!(outcome.target.id.name));
+    let values = values.into_iter();
+    line.extend(values.map(|(name, value)| (name.to_owned(), json!(value))));
+    Some(line)
+}
+
+fn decision_line(outcome: &Outcome<'_>, now: Timestamp, points: Option<Map<String, Json>>) -> Json {
+    let mut line = points.unwrap_or_default();
     line.insert("target".into(), json!(outcome.target.id.to_string()));
     line.extend(
         outcome
@@ -261,16 +265,16 @@ fn decision_line(outcome: &Outcome<'_>, now: Timestamp, metrics: Metrics) -> Jso
 #[must_use]
 pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Metrics) -> String {
     let mut line = Map::new();
-    if metrics != Metrics::Off {
-        line.insert("_aws".into(), emf(invocation.now, &[&[]], &METRICS));
-    }
     let failed = failed_names(invocation, tally);
     let totals = tally.totals(failed.len());
-    line.extend(
-        totals
-            .values(invocation.duration_ms)
-            .map(|(name, value)| (name.to_owned(), json!(value))),
-    );
+    let values: Vec<(&str, u64)> = totals.values(invocation.duration_ms).collect();
+    if metrics != Metrics::Off {
+        let is_told = |(name, _): &&(&str, &str)| values.iter().any(|(told, _)| told == name);
+        let units: Vec<(&str, &str)> = METRICS.iter().filter(is_told).copied().collect();
+        line.insert("_aws".into(), emf(invocation.now, &[&[]], &units));
+    }
+    let values = values.into_iter();
+    line.extend(values.map(|(name, value)| (name.to_owned(), json!(value))));
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in tally.targets().filter_map(|polled| polled.reason) {
         *reasons.entry(reason.name()).or_default() += 1;
@@ -305,7 +309,7 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
 }
 
 impl Totals {
-    /// By the names of [`METRICS`].
+    /// By the names of [`METRICS`], without what nobody has looked at: that is no zero.
     fn values(&self, duration_ms: u64) -> impl Iterator<Item = (&'static str, u64)> {
         let Self {
             targets,
@@ -317,9 +321,14 @@ impl Totals {
             messages,
         } = *self;
         let counts = [targets, scaled_out, scaled_in, held, lost_races, failed];
-        let counts = counts.map(|count| u64::try_from(count).unwrap_or(u64::MAX));
-        let values = counts.into_iter().chain([messages, duration_ms]);
-        METRICS.iter().map(|(name, _)| *name).zip(values)
+        let mut counts = counts.map(|count| Some(u64::try_from(count).unwrap_or(u64::MAX)));
+        if targets == 0 {
+            let [polled, _, _, kept, ..] = &mut counts;
+            (*polled, *kept) = (None, None);
+        }
+        let values = counts.into_iter().chain([messages, Some(duration_ms)]);
+        let values = METRICS.iter().map(|(name, _)| *name).zip(values);
+        values.filter_map(|(name, value)| Some((name, value?)))
     }
 }
 

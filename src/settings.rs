@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::document::quoted;
-use crate::fields::{is_dns_label, suggestion};
+use crate::fields::{is_dns_label, nearest};
 use crate::manifest::{is_account, is_region, is_role_arn};
 use crate::policy::Mode;
 
@@ -54,8 +54,8 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
     ),
     (
         "OUTRIGGER_METRICS",
-        "totals",
-        "CloudWatch metrics: `totals` for the function, `targets` also for each target (they cost money), `off`",
+        "off",
+        "CloudWatch metrics, each for $0.30 a month: `totals`, 8 of the function; `targets`, also 3 of each target; `off`",
     ),
     (
         "OUTRIGGER_CLUSTER_ENDPOINT",
@@ -66,6 +66,31 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
         "OUTRIGGER_CLUSTER_CA",
         "",
         "the CA of the default cluster, base64 of PEM as `DescribeCluster` gives it",
+    ),
+];
+
+/// Variables of this project's own scripts, tests and benchmarks, and what reads each. They say nothing to the function, and whoever
+/// has one set for `.ci/run` runs `outrigger` in the same environment.
+pub const NOT_SETTINGS: [(&str, &str); 5] = [
+    (
+        "OUTRIGGER_CACHE",
+        "`.ci/run` and what it calls: where builds and tools are kept",
+    ),
+    (
+        "OUTRIGGER_LAMBDA",
+        "the tests and the benchmarks: the program that is the function",
+    ),
+    (
+        "OUTRIGGER_EMPTY_LAMBDA",
+        "the benchmarks: a function that does nothing",
+    ),
+    (
+        "OUTRIGGER_PACKAGE",
+        "the tests: the package of cargo-lambda",
+    ),
+    (
+        "OUTRIGGER_DEPLOY_TOOLS",
+        "the tests: folders with `aws` and `sam`",
     ),
 ];
 
@@ -274,14 +299,20 @@ impl<'a> Reader<'a> {
 
     /// A misspelt variable would otherwise be a setting that silently does not apply.
     fn refuse_unknown(&mut self) {
-        let known: Vec<&str> = VARIABLES.iter().map(|(name, ..)| *name).collect();
+        let settings: Vec<&str> = VARIABLES.iter().map(|(name, ..)| *name).collect();
+        let others = NOT_SETTINGS.iter().map(|(name, _)| *name);
+        let known: Vec<&str> = settings.iter().copied().chain(others).collect();
         let unknown: Vec<&String> = self
             .environment
             .keys()
             .filter(|name| name.starts_with("OUTRIGGER_") && !known.contains(&name.as_str()))
             .collect();
         for name in unknown {
-            self.error(name, format!("unknown{}", suggestion(name, &known)));
+            let cure = match nearest(name, &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("allowed: {}", settings.join(", ")),
+            };
+            self.error(name, format!("unknown, {cure}"));
         }
     }
 
@@ -551,7 +582,7 @@ mod tests {
         assert_eq!(settings.roles, [""; 0]);
         assert_eq!(
             (settings.namespace.as_str(), settings.log, settings.metrics),
-            ("default", Log::Changes, Metrics::Totals)
+            ("default", Log::Changes, Metrics::Off)
         );
         assert_eq!(settings.window_seconds.get(), 60);
         assert_eq!(settings.mode, Mode::Live);
@@ -655,6 +686,27 @@ mod tests {
                 errors.len() == 1 && errors[0].contains(wanted),
                 "{errors:?}"
             );
+        }
+    }
+
+    /// Of the scripts and tests some variables are set where `outrigger` runs, too.
+    #[test]
+    fn names_of_our_own_that_are_no_settings_are_no_mistakes() {
+        let mut variables = vec![("OUTRIGGER_CLUSTERS", "p"), ("AWS_REGION", "eu-west-1")];
+        let without = read(&variables).unwrap();
+        variables.extend(NOT_SETTINGS.map(|(name, _)| (name, "/tmp/x")));
+        assert_eq!(read(&variables), Ok(without));
+        let meant = |wrong: &str| read(&[&variables[..], &[(wrong, "x")]].concat()).unwrap_err();
+        for (wrong, cure) in [
+            ("OUTRIGGER_CACH", "did you mean `OUTRIGGER_CACHE`?"),
+            ("OUTRIGGER_METRIC", "did you mean `OUTRIGGER_METRICS`?"),
+            ("OUTRIGGER_LOGS", "did you mean `OUTRIGGER_LOG`?"),
+            ("OUTRIGGER_SOMETHING_ELSE", "allowed: OUTRIGGER_CLUSTERS, "),
+        ] {
+            let errors = meant(wrong);
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].contains(cure), "{errors:?}");
+            assert!(!errors[0].contains("allowed") || !errors[0].contains("OUTRIGGER_CACHE"));
         }
     }
 

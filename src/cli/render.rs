@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
     package: PathBuf,
 }
 
+/// What is packed with the function, by `Cargo.toml`.
+const PACKAGED: &str = "outrigger.yaml";
+
 /// Where `cargo lambda build --output-format zip` leaves it.
 const PACKAGE: &str = "target/lambda/outrigger-lambda/bootstrap.zip";
 
@@ -84,6 +87,9 @@ pub(crate) fn run(
     for note in &rendered.notes {
         print_errors(&format!("note: {note}\n"));
     }
+    if let Some(note) = asked.package_note() {
+        print_errors(&format!("note: {note}\n"));
+    }
     match &arguments.output_dir {
         None => {
             print(&stream(&rendered))?;
@@ -95,7 +101,8 @@ pub(crate) fn run(
                 files: &rendered.files,
             };
             let (text, good) = if arguments.check {
-                folder.check()?
+                let (text, good) = folder.check()?;
+                (text + asked.beside_files(), good)
             } else {
                 (folder.write(arguments.force)?, true)
             };
@@ -245,6 +252,44 @@ impl Asked {
             }
         };
         Ok(configuration.with_default_mode(self.settings.mode))
+    }
+
+    /// Where what is rendered for may be something else than what the function reads.
+    fn package_note(&self) -> Option<String> {
+        match self.settings.source {
+            Source::File(_) => {}
+            Source::Clusters(_) => return None,
+        }
+        let is_packaged = |path: &PathBuf| path.file_name().is_some_and(|name| name == PACKAGED);
+        if let [file] = self.files.as_slice()
+            && is_packaged(file)
+        {
+            return None;
+        }
+        let names: Vec<String> = self
+            .files
+            .iter()
+            .map(|path| match path.to_string_lossy() {
+                name if name == "-" => "standard input".to_owned(),
+                name => format!("`{name}`"),
+            })
+            .collect();
+        let names = names.join(", ");
+        Some(format!(
+            "the function reads `{PACKAGED}` of its package and no other file: it must hold the same objects as {names}, \
+             in one stream with `---` between them"
+        ))
+    }
+
+    /// What no rendered file shows and must be deployed all the same.
+    fn beside_files(&self) -> &'static str {
+        match self.settings.source {
+            Source::File(_) => {
+                "not in these files: the objects themselves, such as a changed maxReplicaCount or pollingInterval, are in outrigger.yaml \
+                 of the package; after a change build and deploy the function again\n"
+            }
+            Source::Clusters(_) => "",
+        }
     }
 
     fn render(

@@ -44,11 +44,38 @@ pub(super) fn templates(
         .chain(wiring.iter().filter(|(name, _)| *name != "given").cloned())
         .collect();
     let seconds = request.settings.window_seconds.get();
+    let intervals = request.targets.iter();
+    let intervals = intervals.map(|target| target.policy.polling_seconds.get());
+    let failing = failing_period(seconds, intervals.max().unwrap_or_default());
     Ok([
-        windowed("template.yaml", &fill(TEMPLATE, &template)?, seconds)?,
+        windowed(
+            "template.yaml",
+            &fill(TEMPLATE, &template)?,
+            seconds,
+            failing,
+        )?,
         fill(ACCESS, &access)?,
-        windowed("wiring.yaml", &fill(WIRING, &wiring)?, seconds)?,
+        windowed("wiring.yaml", &fill(WIRING, &wiring)?, seconds, failing)?,
     ])
+}
+
+/// The period of the alarm on failures, in seconds. Whatever fails does so in each period, so that 2 of 2 fire, and one failure alone
+/// is in one of them.
+///
+/// A target that rests is polled in the windows in which another interval begins, so every `window · ⌈interval / window⌉` seconds at
+/// the latest. A schedule fires at any moment of its minute, so that two such polls may be a minute further apart. With a window of
+/// 60 s and an interval of 300 s the period is 360 s. CloudWatch takes whole minutes.
+pub(super) fn failing_period(window: u32, interval: u32) -> u32 {
+    /// Long enough that what passes by itself tells nobody.
+    const SHORTEST: u32 = 300;
+    /// An alarm looks back a week, so two periods are a week at most; targets that are polled more seldom have no alarm to rely on.
+    /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html>
+    const LONGEST: u32 = 302_400;
+    let between = interval
+        .div_ceil(window.max(1))
+        .max(1)
+        .saturating_mul(window);
+    between.saturating_add(60).clamp(SHORTEST, LONGEST)
 }
 
 /// The queues whose alarms can wake the function: an alarm sees the metrics of its own account and acts in its own region.
@@ -58,6 +85,7 @@ pub(super) fn alarmed<'n>(
 ) -> impl Iterator<Item = (&'n Place, &'n Alarm)> {
     let region = request.region.to_owned();
     let queues = needs.queues.iter();
+    let queues = queues.filter_map(|(place, alarm)| Some((place, alarm.as_ref()?)));
     let near = move |(place, _): &(&Place, &Alarm)| {
         place.region == region && needs.is_own(place.account.as_deref())
     };
@@ -110,7 +138,12 @@ fn function(request: &Request<'_>, environment: &Environment) -> Vec<(&'static s
 }
 
 /// The window in place of the parameter that has gone, and what the mapping says of it.
-fn windowed(name: &'static str, text: &str, seconds: u32) -> Result<String, BaseError> {
+fn windowed(
+    name: &'static str,
+    text: &str,
+    seconds: u32,
+    failing: u32,
+) -> Result<String, BaseError> {
     let rate = match seconds / 60 {
         1 => "rate(1 minute)".to_owned(),
         minutes => format!("rate({minutes} minutes)"),
@@ -118,8 +151,8 @@ fn windowed(name: &'static str, text: &str, seconds: u32) -> Result<String, Base
     let mut words = vec![
         ("!FindInMap [Windows, !Ref Window, Rate]", rate),
         (
-            "!FindInMap [Windows, !Ref Window, SlowMilliseconds]",
-            ((seconds + 10) * 1000).to_string(),
+            "!FindInMap [Windows, !Ref Window, FailingPeriod]",
+            failing.to_string(),
         ),
         ("!Ref Window", seconds.to_string()),
     ];
@@ -163,8 +196,9 @@ fn wiring(request: &Request<'_>, needs: &Needs) -> Vec<(&'static str, Fill)> {
 fn alarm_words(place: &Place, alarm: &Alarm) -> Words {
     let (id, name) = (logical(&place.name), &place.name);
     let Alarm { depth, why } = alarm;
+    let messages = if *depth == 1 { "message" } else { "messages" };
     let description =
-        format!("Wakes Outrigger for the queue {name} from {depth} messages on: {why}");
+        format!("Wakes Outrigger for the queue {name} from {depth} {messages} on: {why}");
     vec![
         ("  QueueAlarm:", format!("  QueueAlarm{id}:")),
         ("    Condition: HasQueueAlarm", String::new()),

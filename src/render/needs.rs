@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::text::partition;
 use super::{RenderError, Request};
 use crate::manifest::{Target, WorkloadKind, is_account, is_of_emulator};
-use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
+use crate::policy::{Identity, Mode, Pause, Queue, QueueAddress, SqsTrigger, Trigger};
 use crate::settings::{Cluster, Source};
 
 /// Everything that is needed, sorted, each thing once.
@@ -13,8 +13,8 @@ use crate::settings::{Cluster, Source};
 pub(super) struct Needs {
     /// The account of the function, where something tells it.
     pub(super) own_account: Option<String>,
-    /// The queues and where each is worth an alarm.
-    pub(super) queues: BTreeMap<Place, Alarm>,
+    /// The queues and where each is worth an alarm; `None` where nothing follows from its depth.
+    pub(super) queues: BTreeMap<Place, Option<Alarm>>,
     /// Queues that are not of AWS, by name.
     pub(super) foreign_queues: BTreeSet<String>,
     /// What the function's own role may.
@@ -228,10 +228,9 @@ impl Needs {
                         account,
                     });
                 }
-                let alarm = alarm(trigger, target);
-                let known = self.queues.entry(place.clone());
-                let known = known.or_insert_with(|| alarm.clone());
-                *known = alarm.min(known.clone());
+                let known = self.queues.entry(place.clone()).or_default();
+                let alarms = [known.take(), alarm(trigger, target)];
+                *known = alarms.into_iter().flatten().min();
                 let rights = self.rights(&trigger.queue.identity);
                 if matches!(trigger.queue.address, QueueAddress::Name(_)) {
                     rights.lookups.insert(place.clone());
@@ -374,21 +373,34 @@ fn own_account(request: &Request<'_>) -> Result<Option<String>, RenderError> {
 ///   `minReplicaCount: 2` and the tolerance of 10 % these are 23 messages: 22 are within it.
 ///
 /// What is in flight is left out: the metric of the alarm has only what is visible, and a smaller number would keep it in alarm.
-fn alarm(trigger: &SqsTrigger, target: &Target) -> Alarm {
+/// `None` where no depth would raise the count: of a target that is paused, or that has one count only.
+fn alarm(trigger: &SqsTrigger, target: &Target) -> Option<Alarm> {
     const BILLION: u128 = 1_000_000_000;
     let (id, policy) = (&target.id, &target.policy);
+    let Pause {
+        all,
+        replicas,
+        scale_in: _,
+        scale_out,
+    } = policy.pause;
+    if all || replicas.is_some() || scale_out {
+        return None;
+    }
     if policy.bounds.rest().is_some() {
-        return Alarm {
+        return Some(Alarm {
             depth: trigger.activation_messages.saturating_add(1),
             why: format!("{id} becomes active there"),
-        };
+        });
+    }
+    if policy.bounds.min() == policy.bounds.max() {
+        return None;
     }
     let min = policy.bounds.min();
     let capacity = u128::from(min) * u128::from(trigger.messages_per_replica.get());
     let tolerance = u128::from(policy.scale_out.tolerance_billionths);
     let enough = capacity.saturating_mul(BILLION.saturating_add(tolerance)) / BILLION;
-    Alarm {
+    Some(Alarm {
         depth: u64::try_from(enough).unwrap_or(u64::MAX).saturating_add(1),
         why: format!("the {min} replicas that {id} always has are not enough there"),
-    }
+    })
 }

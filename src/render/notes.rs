@@ -1,15 +1,21 @@
 //! What a person should know of what is rendered: what was guessed, what could not be done, what others must do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
+use super::bill::{Polled, Usage, bill, priced};
 use super::needs::{Needs, Place, account_of};
-use super::{Request, rbac};
+use super::{Request, function, rbac, regions};
 use crate::manifest::Target;
+use crate::policy::Trigger;
 use crate::settings::Source;
 
 /// One sentence each.
 pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
-    let mut notes = Vec::new();
+    let clusters = request.settings.clusters.iter();
+    let clusters = clusters.map(|cluster| cluster.region.as_str());
+    let queues = needs.queues.keys().map(|place| place.region.as_str());
+    let mut notes = regions::unknown([request.region].into_iter().chain(clusters).chain(queues));
     if let (None, Some(account)) = (request.account, &needs.own_account) {
         notes.push(format!(
             "the function is taken to run in account {account}, by its cluster or its queues; --account says otherwise"
@@ -53,17 +59,97 @@ pub(super) fn too_large(files: &BTreeMap<String, String>) -> Vec<String> {
     by_command.map(note).collect()
 }
 
+/// Templates that CloudFormation does not take at all.
+pub(super) fn too_many(files: &BTreeMap<String, String>) -> Vec<String> {
+    // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    const MAX_RESOURCES: usize = 500;
+    /// SAM makes a version, an alias and the settings of asynchronous events of the function.
+    const OF_SAM: usize = 3;
+    let counted = files.iter().map(|(path, text)| {
+        let types = text
+            .lines()
+            .filter(|line| line.starts_with("    Type: AWS::"));
+        let of_sam = if path == "template.yaml" { OF_SAM } else { 0 };
+        (path, types.count() + of_sam)
+    });
+    let large = counted.filter(|(_, count)| *count > MAX_RESOURCES);
+    let note = |(path, count): (&String, usize)| {
+        format!(
+            "{path} cannot be deployed: it has {count} resources, and CloudFormation takes {MAX_RESOURCES} in a stack; \
+             render some namespaces apart, for a function of their own"
+        )
+    };
+    large.map(note).collect()
+}
+
+/// What all of it costs.
+pub(super) fn price(request: &Request<'_>, needs: &Needs) -> String {
+    let usage = usage(request, needs);
+    let window = usage.window_seconds;
+    let costs = bill(&usage);
+    let (date, region) = priced();
+    let mut note = format!("costs about {costs}; in {region} on {date}, before free tiers");
+    // One target below the window keeps the function up for all.
+    let mut slower = usage.clone();
+    for target in &mut slower.targets {
+        target.interval_seconds = target.interval_seconds.max(window);
+    }
+    let slower = bill(&slower).total();
+    // Half a dollar is what the defaults are meant to cost.
+    if costs.total() > slower.saturating_add(500_000_000_000) {
+        let less = super::bill::dollars(slower);
+        let _infallible = write!(
+            note,
+            "; with pollingInterval: {window} or more on every ScaledObject {less}"
+        );
+    }
+    note
+}
+
+/// What is paid for, as rendered. Memory and dashboard are parameters, and here as they are by default.
+fn usage(request: &Request<'_>, needs: &Needs) -> Usage {
+    let settings = request.settings;
+    let polled = |target: &Target| {
+        let triggers = &target.policy.triggers;
+        let count = |is: fn(&Trigger) -> bool| {
+            let found = triggers.iter().filter(|trigger| is(trigger)).count();
+            u64::try_from(found).unwrap_or(u64::MAX)
+        };
+        Polled {
+            interval_seconds: target.policy.polling_seconds.get(),
+            queues: count(|trigger| matches!(trigger, Trigger::SqsQueue(_))),
+            metrics: count(|trigger| matches!(trigger, Trigger::CloudWatch(_))),
+        }
+    };
+    let alarms = function::alarmed(request, needs).count();
+    Usage {
+        window_seconds: settings.window_seconds.get(),
+        sync_seconds: settings.poll_seconds().get(),
+        memory_mb: 256,
+        targets: request.targets.iter().map(polled).collect(),
+        queue_alarms: u64::try_from(alarms).unwrap_or(u64::MAX),
+        metrics: settings.metrics,
+        log: settings.log,
+        dashboard: false,
+    }
+}
+
 /// Queues that the schedule alone looks at.
 fn without_alarm(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     let window = request.settings.window_seconds;
     let otherwise =
         format!("the schedule looks at it every {window} s or as its pollingInterval says");
-    let note = |place: &Place| {
+    let note = |(place, alarm): (&Place, &Option<_>)| {
         let Place {
             region,
             account,
             name,
         } = place;
+        if alarm.is_none() {
+            return Some(format!(
+                "no alarm for the queue {name}: whoever reads it is paused, or has one count only"
+            ));
+        }
         match account {
             Some(account) if !needs.is_own(Some(account)) => Some(format!(
                 "no alarm for the queue {name} of account {account}: its metrics are there; {otherwise}"
@@ -74,7 +160,7 @@ fn without_alarm(request: &Request<'_>, needs: &Needs) -> Vec<String> {
             Some(_) | None => None,
         }
     };
-    needs.queues.keys().filter_map(note).collect()
+    needs.queues.iter().filter_map(note).collect()
 }
 
 /// Queues that are read from another account: two policies have to allow it.

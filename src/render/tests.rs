@@ -299,7 +299,7 @@ fn settings_become_literals_and_no_parameters() {
     let rendered = case(WORKER)
         .with("OUTRIGGER_WINDOW", "420")
         .with("OUTRIGGER_MODE", "shadow")
-        .with("OUTRIGGER_METRICS", "off")
+        .with("OUTRIGGER_METRICS", "totals")
         .with("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1")
         .with("OUTRIGGER_CLUSTER_CA", "Q0E=")
         .rendered();
@@ -313,7 +313,7 @@ fn settings_become_literals_and_no_parameters() {
         "OUTRIGGER_WINDOW": "420",
         "OUTRIGGER_MODE": "shadow",
         "OUTRIGGER_LOG": "changes",
-        "OUTRIGGER_METRICS": "off",
+        "OUTRIGGER_METRICS": "totals",
         "OUTRIGGER_CLUSTER_ENDPOINT": "https://10.0.0.1",
         "OUTRIGGER_CLUSTER_CA": "Q0E=",
     });
@@ -418,12 +418,13 @@ fn every_window_is_one_of_the_templates() {
                 window["Rate"],
                 "{path}"
             );
-            assert_eq!(
-                of("Slow")["Threshold"],
-                window["SlowMilliseconds"],
-                "{path}"
-            );
-            assert_eq!(of("Failing")["Period"], number, "{path}");
+            // The worker is polled every 30 s, and the shipped templates are for up to 300 s.
+            let window_seconds = u32::try_from(number).unwrap();
+            let failing = function::failing_period(window_seconds, 30);
+            assert_eq!(of("Failing")["Period"], failing, "{path}");
+            let shipped = function::failing_period(window_seconds, 300);
+            assert_eq!(window["FailingPeriod"], shipped, "{path}");
+            assert_eq!(of("Silent")["Period"], number, "{path}");
             if path == "template.yaml" {
                 assert_eq!(of("Function")["Timeout"], window["Timeout"]);
             }
@@ -515,6 +516,338 @@ fn one_alarm_a_queue_at_its_lowest_depth() {
             "sqs:GetQueueUrl arn:aws:sqs:ap-northeast-1:123456789012:orders",
         ]
     );
+}
+
+/// What no depth can raise is not worth an alarm, unless somebody else reads the queue.
+#[test]
+fn without_a_count_to_raise_there_is_no_alarm() {
+    let object = |name: &str, bounds: &str, annotations: &str| {
+        let bounds = bounds.replace(", ", "\n  ");
+        let target = format!("{{name: {name}}}");
+        scaled_object(name, &target, &bounds, &queue("orders", "")).replace(
+            "namespace: shop",
+            &format!("namespace: shop, annotations: {{{annotations}}}"),
+        )
+    };
+    let range = "minReplicaCount: 1, maxReplicaCount: 5";
+    for (bounds, annotations, alarmed) in [
+        (range, "", true),
+        (range, "autoscaling.keda.sh/paused: 'true'", false),
+        (range, "autoscaling.keda.sh/paused-replicas: '3'", false),
+        (range, "autoscaling.keda.sh/paused-scale-out: 'true'", false),
+        (range, "autoscaling.keda.sh/paused-scale-in: 'true'", true),
+        ("minReplicaCount: 5, maxReplicaCount: 5", "", false),
+        (
+            "minReplicaCount: 5, maxReplicaCount: 5, idleReplicaCount: 0",
+            "",
+            true,
+        ),
+    ] {
+        let rendered = case(object("a", bounds, annotations)).rendered();
+        let depths = alarms(&rendered);
+        assert_eq!(depths.len(), usize::from(alarmed), "{bounds} {annotations}");
+        let note = |note: &&String| note.starts_with("no alarm for the queue orders: ");
+        let notes = rendered.notes.iter().filter(note).count();
+        assert_eq!(notes, usize::from(!alarmed), "{:?}", rendered.notes);
+        let both = object("a", bounds, annotations) + &object("b", range, "");
+        assert_eq!(alarms(&case(both).rendered()).len(), 1);
+    }
+}
+
+#[test]
+fn one_message_is_one() {
+    let wakes = |more: &str| {
+        let yaml = scaled_object(
+            "a",
+            "{name: a}",
+            "minReplicaCount: 0",
+            &queue("orders", more),
+        );
+        let wiring = json_of(&case(yaml).rendered(), "wiring.yaml");
+        let alarm = &wiring["Resources"]["QueueAlarmOrders"]["Properties"];
+        alarm["AlarmDescription"].as_str().unwrap().to_owned()
+    };
+    assert!(wakes("").contains(" from 1 message on: "), "{}", wakes(""));
+    assert!(wakes(", activationQueueLength: '1'").contains(" from 2 messages on: "));
+}
+
+#[test]
+fn a_region_that_there_is_not_is_a_warning() {
+    let warnings = |case: &Case| {
+        let notes = case.rendered().notes.into_iter();
+        notes
+            .filter(|note| note.starts_with("warning: "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&case(WORKER)), [""; 0]);
+    let queue = WORKER.replace("ap-northeast-1", "ap-northeast-9");
+    let found = warnings(&case(queue));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("`ap-northeast-9`") && found[0].contains("did you mean `ap-northeast-")
+    );
+    let cluster = "arn:aws:eks:eu-wset-1:123456789012:cluster/prod";
+    let found = warnings(&case(WORKER).clusters(cluster));
+    assert!(
+        found.len() == 1 && found[0].contains("did you mean `eu-west-1`?"),
+        "{found:?}"
+    );
+    let mut own = case(WORKER);
+    own.region = "mars-north-1";
+    let found = warnings(&own);
+    assert!(
+        found.len() == 1 && found[0].contains("`mars-north-1`"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn more_resources_than_cloudformation_takes_are_told() {
+    let objects = |each: usize| -> String {
+        let roles = ["a", "b", "c"].map(|role| {
+            let authentication = format!(
+                "---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\nmetadata: {{name: {role}, namespace: shop}}\n\
+                 spec: {{podIdentity: {{provider: aws, roleArn: 'arn:aws:iam::123456789012:role/{role}'}}}}\n"
+            );
+            let objects = (0..each).map(|number| {
+                let name = format!("{role}{number}");
+                let url = format!("https://sqs.ap-northeast-1.amazonaws.com/123456789012/{name}");
+                let triggers = format!("{}    authenticationRef: {{name: {role}}}\n", queue(&url, ""));
+                let triggers = triggers.replace(", identityOwner: operator", "");
+                scaled_object(&name, &format!("{{name: {name}}}"), "minReplicaCount: 1", &triggers)
+            });
+            authentication + &objects.collect::<String>()
+        });
+        roles.concat()
+    };
+    let told = |each: usize| {
+        let mut case = case(objects(each));
+        case.account = Some("123456789012");
+        let rendered = case.rendered();
+        for path in ["template.yaml", "wiring.yaml"] {
+            let template = json_of(&rendered, path);
+            let resources = template["Resources"].as_object().unwrap().len();
+            assert_eq!(resources > 500, each > 160, "{path}: {resources}");
+        }
+        let notes = rendered.notes.into_iter();
+        notes
+            .filter(|note| note.contains("cannot be deployed: it has "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(150), [""; 0]);
+    let found = told(170);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("template.yaml ") && found[1].starts_with("wiring.yaml "));
+}
+
+#[test]
+fn what_is_rendered_has_its_price() {
+    let price = |case: &Case| {
+        let notes = case.rendered().notes.into_iter();
+        let notes: Vec<String> = notes
+            .filter(|note| note.starts_with("costs about "))
+            .collect();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        notes.into_iter().next().unwrap()
+    };
+    let minute = WORKER.replace("spec:\n", "spec:\n  pollingInterval: 60\n");
+    let note = price(&case(minute.as_str()));
+    assert!(
+        note.starts_with("costs about $0.42 a month: alarms $0.30 (3), "),
+        "{note}"
+    );
+    assert!(!note.contains("with pollingInterval"), "{note}");
+    // The default of KEDA is 30 s.
+    let note = price(&case(WORKER));
+    assert!(
+        note.contains("; with pollingInterval: 60 or more on every ScaledObject $0.42"),
+        "{note}"
+    );
+    let note = price(&case(minute).with("OUTRIGGER_METRICS", "targets"));
+    assert!(note.contains("metrics written $3.30 (11)"), "{note}");
+}
+
+/// The rule of an alarm on the function, as it is rendered.
+struct Rule {
+    period: u32,
+    periods: usize,
+    breaching: usize,
+}
+
+impl Rule {
+    #[track_caller]
+    fn of(rendered: &Rendered, name: &str) -> Self {
+        let [template, wiring] = ["template.yaml", "wiring.yaml"].map(|path| {
+            let found = &json_of(rendered, path)["Resources"][name];
+            found["Properties"].clone()
+        });
+        assert_eq!(template, wiring);
+        assert_eq!(
+            (&wiring["Statistic"], &wiring["Threshold"]),
+            (&json!("Sum"), &json!(1))
+        );
+        let number = |key: &str| wiring[key].as_u64().unwrap();
+        Self {
+            period: number("Period").try_into().unwrap(),
+            periods: number("EvaluationPeriods").try_into().unwrap(),
+            breaching: number("DatapointsToAlarm").try_into().unwrap(),
+        }
+    }
+
+    /// The minutes at whose end it is in alarm, by the failed invocations of each minute. CloudWatch evaluates an alarm every minute,
+    /// over the periods that end there.
+    /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html>
+    fn in_alarm(&self, failures: &[u32]) -> Vec<usize> {
+        let minutes = usize::try_from(self.period / 60).unwrap();
+        let is_alarm = |end: &usize| {
+            let breaching = (0..self.periods).filter(|back| {
+                let end = end.saturating_sub(back * minutes);
+                let begin = end.saturating_sub(minutes);
+                failures[begin..end].iter().any(|count| *count > 0)
+            });
+            breaching.count() >= self.breaching
+        };
+        (1..=failures.len()).filter(is_alarm).collect()
+    }
+}
+
+const MONTH_MINUTES: usize = 30 * 24 * 60;
+
+/// A month of a function whose one target, at rest, fails whenever it is polled: the failed invocations of each minute, by when
+/// they began. A schedule fires at any second of its minute.
+fn failures(window: u32, interval: u32) -> Vec<u32> {
+    use crate::ticks::{Ticks, Window};
+    use std::num::NonZeroU32;
+    let number = |value: u32| NonZeroU32::new(value).unwrap();
+    let mut failures = vec![0; MONTH_MINUTES];
+    let mut random: u32 = 1;
+    for minute in (0..MONTH_MINUTES).step_by(usize::try_from(window / 60).unwrap()) {
+        let second = i64::try_from(minute).unwrap() * 60;
+        let window = Window {
+            seconds: number(window),
+            sync_seconds: number(window),
+            event_time: jiff::Timestamp::from_second(1_790_000_000 / 600 * 600 + second).ok(),
+            time_left: None,
+        };
+        let first = Ticks::over(window, &[number(interval)]).next_after(0);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // The minute of the schedule began 30 s into that of the clock.
+        let begun = (second + 30 + i64::from(random >> 16) % 60) / 60;
+        let is_polled =
+            first.is_some_and(|tick| tick.targets.iter().any(|poll| !poll.unless_at_rest));
+        if let (true, Some(count)) = (is_polled, failures.get_mut(usize::try_from(begun).unwrap()))
+        {
+            *count += 1;
+        }
+    }
+    failures
+}
+
+fn polled_every(interval: u32) -> String {
+    let bounds = format!("minReplicaCount: 0\n  pollingInterval: {interval}");
+    scaled_object("a", "{name: a}", &bounds, &queue("orders", ""))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the figures, for `cargo test a_month -- --nocapture`"
+)]
+#[test]
+fn in_a_month_of_failures_the_alarm_fires_and_stays() {
+    // As it was: 3 of 5 windows.
+    let before = Rule {
+        period: 60,
+        periods: 5,
+        breaching: 3,
+    };
+    for window in [60, 120, 300, 600] {
+        for interval in [10, 30, 60, 100, 180, 300, 600] {
+            let rendered = case(polled_every(interval))
+                .with("OUTRIGGER_WINDOW", &window.to_string())
+                .rendered();
+            let rule = Rule::of(&rendered, "Failing");
+            let failures = failures(window, interval);
+            let first = failures.iter().position(|count| *count > 0).unwrap();
+            let alarm = rule.in_alarm(&failures);
+            let failed: u32 = failures.iter().sum();
+            eprintln!(
+                "window {window} s, interval {interval} s: {failed} failed invocations; {} x {} s: in alarm after {} of {MONTH_MINUTES} min, for {}",
+                rule.periods,
+                rule.period,
+                alarm[0] - first,
+                alarm.len()
+            );
+            // It fires within its periods, and is never taken back.
+            let periods = usize::try_from(rule.period / 60).unwrap() * rule.periods;
+            assert!(
+                alarm[0] - first <= periods,
+                "{window} {interval}: {}",
+                alarm[0]
+            );
+            assert_eq!(
+                alarm.len(),
+                MONTH_MINUTES + 1 - alarm[0],
+                "{window} {interval}"
+            );
+            if window == 60 {
+                let fired = !before.in_alarm(&failures).is_empty();
+                assert_eq!(fired, interval < 180, "{interval}");
+            }
+        }
+    }
+}
+
+/// One failure a day is no reason to wake anybody, and the shipped templates hold for up to 300 s.
+#[test]
+fn a_single_failure_does_not_fire_and_what_ships_holds_for_300_s() {
+    let rendered = case(polled_every(300)).rendered();
+    let rule = Rule::of(&rendered, "Failing");
+    let mut failures_of_days = vec![0; MONTH_MINUTES];
+    for day in 0..30 {
+        failures_of_days[day * 1440 + 77] = 1;
+    }
+    assert_eq!(rule.in_alarm(&failures_of_days), [0; 0]);
+    let shipped = json(include_str!("../../infra/wiring.yaml"));
+    for (seconds, window) in shipped["Mappings"]["Windows"].as_object().unwrap() {
+        let seconds: u32 = seconds.parse().unwrap();
+        let period = window["FailingPeriod"]
+            .as_u64()
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let rule = Rule {
+            period,
+            ..Rule::of(&rendered, "Failing")
+        };
+        for interval in [10, 100, 300] {
+            let alarm = rule.in_alarm(&failures(seconds, interval));
+            assert_eq!(
+                alarm.len(),
+                MONTH_MINUTES + 1 - alarm[0],
+                "{seconds} {interval}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_function_that_is_silent_is_told_and_alarms_are_two() {
+    let rendered = case(WORKER).rendered();
+    let wiring = json_of(&rendered, "wiring.yaml");
+    let resources = wiring["Resources"].as_object().unwrap().iter();
+    let own = resources.filter(|(_, resource)| {
+        resource["Type"] == "AWS::CloudWatch::Alarm"
+            && resource["Properties"]["Namespace"] == "AWS/Lambda"
+    });
+    let own: Vec<(&str, &Json)> = own
+        .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
+        .collect();
+    let names: Vec<&str> = own.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["Failing", "Silent"]);
+    let silent = own[1].1;
+    assert_eq!(silent["MetricName"], "Invocations");
+    assert_eq!(silent["ComparisonOperator"], "LessThanThreshold");
+    assert_eq!(silent["TreatMissingData"], "breaching");
 }
 
 #[test]
@@ -1246,7 +1579,7 @@ proptest! {
         let configuration = case.configuration(&settings);
         let policy = &configuration.targets[0].policy;
         let needs = Needs::of(&case.request(&settings, &configuration.targets)).unwrap();
-        let depth = needs.queues.first_key_value().unwrap().1.depth;
+        let depth = needs.queues.first_key_value().unwrap().1.as_ref().unwrap().depth;
         prop_assert!(wants(policy, depth) > min);
         prop_assert_eq!(wants(policy, depth - 1), min);
     }

@@ -94,7 +94,7 @@ impl<'t> Tally<'t> {
             messages: self
                 .targets()
                 .filter_map(|polled| polled.messages)
-                .fold(0, u64::saturating_add),
+                .reduce(u64::saturating_add),
         }
     }
 }
@@ -150,7 +150,8 @@ pub(super) struct Totals {
     pub(super) held: usize,
     pub(super) lost_races: usize,
     pub(super) failed: usize,
-    pub(super) messages: u64,
+    /// `None` where no poll could read any.
+    pub(super) messages: Option<u64>,
 }
 
 fn is_hold(outcome: &Outcome<'_>) -> bool {
@@ -258,6 +259,31 @@ mod tests {
         let totals = tally.totals(7);
         let counts = (totals.targets, totals.scaled_out, totals.lost_races);
         assert_eq!((counts, totals.failed), ((2, 2, 3), 7));
+        // Nobody could read a queue.
+        assert_eq!(totals.messages, None);
+    }
+
+    #[test]
+    fn where_nothing_was_polled_nothing_is_said_of_targets() {
+        let names = |tally: &Tally<'_>| -> Vec<&str> {
+            let totals = tally.totals(0);
+            totals.values(5).map(|(name, _)| name).collect()
+        };
+        let mut tally = Tally::default();
+        let nothing = ["ScaledOut", "ScaledIn", "LostRaces", "Failed", "Duration"];
+        assert_eq!(names(&tally), nothing);
+        let configuration = configuration();
+        tally.add(&[0], vec![outcome(&configuration, 0, Effect::Held, &[])]);
+        let unread = [
+            "Targets",
+            "ScaledOut",
+            "ScaledIn",
+            "Held",
+            "LostRaces",
+            "Failed",
+            "Duration",
+        ];
+        assert_eq!(names(&tally), unread);
     }
 
     #[test]

@@ -61,11 +61,12 @@ UNVERSIONED = {"FunctionName", "ReservedConcurrency"}
 WINDOW = 120
 
 
-# What a window of so many seconds means.
+# What a window of so many seconds means. A period of the alarm on failures holds a poll of the slowest target, and a minute more:
+# for the shipped templates that target is polled every 300 s.
 OF_WINDOW = {
     "Rate": lambda seconds: "rate(1 minute)" if seconds == 60 else f"rate({seconds // 60} minutes)",
     "Timeout": lambda seconds: seconds + 15,
-    "SlowMilliseconds": lambda seconds: (seconds + 10) * 1000,
+    "FailingPeriod": lambda seconds: -(-300 // seconds) * seconds + 60,
 }
 
 
@@ -272,10 +273,8 @@ class Check:
             if properties.get("ScheduleExpression", rate) != rate:
                 self.say(name, f"fires at {properties['ScheduleExpression']}, not once a window")
         for name, properties in self.of_type("AWS::CloudWatch::Alarm"):
-            if properties["Namespace"] == "AWS/Lambda" and properties["Period"] != self.window:
-                self.say(name, "does not count by windows")
-            if properties["MetricName"] == "Duration" and properties["Threshold"] != self.of_window("SlowMilliseconds"):
-                self.say(name, "does not fire just before the timeout")
+            if properties["Namespace"] == "AWS/Lambda":
+                self.of_function(name, properties)
         for name, properties in self.of_type("AWS::Scheduler::Schedule"):
             target = properties["Target"]
             if properties["FlexibleTimeWindow"] != {"Mode": "OFF"}:
@@ -286,6 +285,25 @@ class Check:
                 self.say(name, "retries an event that is late by then")
         if self.window and not self.of_type("AWS::Scheduler::Schedule", "AWS::Events::Rule"):
             self.say("Schedule", "nothing is scheduled")
+
+    def of_function(self, name, alarm):
+        """The two alarms on the function itself."""
+        if alarm["MetricName"] == "Invocations":
+            if alarm["Period"] != self.window or alarm["TreatMissingData"] != "breaching":
+                self.say(name, "does not fire where there is nothing to count in a window")
+        elif alarm["MetricName"] == "Errors":
+            period = alarm["Period"]
+            if isinstance(self.window, dict):
+                holds = period == self.of_window("FailingPeriod")
+            else:
+                # Rendered for the intervals that there are, by whole minutes.
+                holds = isinstance(period, int) and period % 60 == 0 and period >= max(300, self.window + 60)
+            if not holds:
+                self.say(name, f"its period {period} may hold no poll of a target that fails")
+            if (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) != (2, 2):
+                self.say(name, "fires for one failure, or for none")
+        else:
+            self.say(name, "is for what the other two tell")
 
     def access_entries(self):
         for name, properties in self.of_type("AWS::EKS::AccessEntry"):
@@ -386,7 +404,11 @@ MISTAKES = [
     ("wiring", "rate(5 minutes)", "rate(5 bananas)"),
     ("wiring", "rate(1 minute)", "rate(1 minutes)"),
     ("wiring", "rate(2 minutes)", "rate(3 minutes)"),
-    ("wiring", "SlowMilliseconds: 70000", "SlowMilliseconds: 75000"),
+    ("wiring", "FailingPeriod: 360", "FailingPeriod: 300"),
+    ("wiring", "!FindInMap [Windows, !Ref Window, FailingPeriod]", "!Ref Window"),
+    ("wiring", "DatapointsToAlarm: 2", "DatapointsToAlarm: 1"),
+    ("wiring", "MetricName: Errors", "MetricName: Duration"),
+    ("wiring", "TreatMissingData: breaching", "TreatMissingData: ignore"),
     ("wiring", "[!Ref WakeTopic]", "[not-an-arn]"),
     ("wiring", "- [!Sub 'arn:${AWS::Partition}:lambda", "- [!Sub 'arn:${AWS::Partition}:lambada"),
     ("wiring", "Resource: !Sub arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${FunctionName}:live", "Resource: '*'"),
@@ -423,7 +445,7 @@ MISTAKES = [
     ("template", "Clusters, Config, Roles, Namespace,", "Clusters, Config, Namespace,"),
     ("template", "!Sub revision ${Revision}, ", "!Sub "),
     ("template", "!If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n      VpcConfig", "!If [HasKey, !Ref NotifyTopicArn, !Ref AWS::NoValue]\n      VpcConfig"),
-    ("template", "Threshold: !FindInMap [Windows, !Ref Window, SlowMilliseconds]", "Threshold: 70000"),
+    ("template", "Period: !FindInMap [Windows, !Ref Window, FailingPeriod]", "Period: 60"),
 ]
 
 

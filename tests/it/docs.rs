@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use outrigger::decide::Reason;
+use outrigger::render::{self, Bill, Polled, Usage, dollars, priced};
 use outrigger::report::METRICS;
-use outrigger::settings::VARIABLES;
+use outrigger::settings::{Log, Metrics, VARIABLES};
 use outrigger::wake::ACCEPTED;
 
 fn repository() -> &'static Path {
@@ -53,6 +54,170 @@ fn every_variable_is_in_the_table_and_no_other() {
         rows(&text, "| environment variable | default | meaning |").len(),
         VARIABLES.len()
     );
+}
+
+/// What one function costs with everything as it ships, but for a change.
+fn bill(change: impl FnOnce(&mut Usage)) -> Bill {
+    let mut usage = Usage {
+        window_seconds: 60,
+        sync_seconds: 60,
+        memory_mb: 256,
+        targets: vec![Polled {
+            interval_seconds: 60,
+            queues: 1,
+            metrics: 0,
+        }],
+        queue_alarms: 1,
+        metrics: Metrics::Off,
+        log: Log::Changes,
+        dashboard: false,
+    };
+    change(&mut usage);
+    render::bill(&usage)
+}
+
+#[test]
+fn the_defaults_cost_less_than_half_a_dollar() {
+    let template = std::fs::read_to_string(repository().join("infra/template.yaml")).unwrap();
+    let template = crate::infra::tree(&template);
+    let default = |name: &str| &template["Parameters"][name]["Default"];
+    let defaults = ["Metrics", "MakeDashboard", "Log"].map(default);
+    assert_eq!(defaults, ["off", "false", "changes"]);
+    assert_eq!(
+        (default("MemorySize"), default("Window")),
+        (&256.into(), &60.into())
+    );
+    let all = |interval: u32| bill(|usage| usage.targets[0].interval_seconds = interval);
+    let half_a_dollar = 500_000_000_000;
+    for (interval, expected) in [(10, "$7.70"), (30, "$4.75"), (60, "$0.42"), (100, "$0.42")] {
+        let bill = all(interval);
+        assert_eq!(dollars(bill.total()), expected, "{interval}: {bill}");
+        assert_eq!(bill.total() < half_a_dollar, interval >= 60, "{bill}");
+    }
+    // What it was with a dashboard, the totals and four alarms on the function.
+    let before = bill(|usage| {
+        usage.dashboard = true;
+        usage.metrics = Metrics::Totals;
+        usage.queue_alarms += 2;
+    });
+    assert_eq!(dollars(before.total()), "$6.03", "{before}");
+}
+
+fn grouped(number: u64) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        thousands => format!("{},{:03}", grouped(thousands), number % 1_000),
+    }
+}
+
+#[test]
+fn the_prices_are_those_of_the_price_file() {
+    let text = readme();
+    let (date, region) = priced();
+    assert!(text.contains(&format!("{region} on {date}, before free tiers")));
+    let columns = ["alarms", "Scheduler", "Lambda", "log"];
+    let mut count = 0;
+    for (name, interval, sync) in [
+        ("60 and more", 60, 60),
+        ("30, the default", 30, 60),
+        ("10", 10, 60),
+        ("any, with `OUTRIGGER_SYNC=15`, above zero and idle", 60, 15),
+    ] {
+        let bill = bill(|usage| {
+            usage.targets[0].interval_seconds = interval;
+            usage.sync_seconds = sync;
+        });
+        let (polls, seconds) = render::polls(60, interval.min(sync));
+        let up = match seconds {
+            0 => "about 0.2 s".to_owned(),
+            seconds => format!("about {seconds} s"),
+        };
+        let prices = columns.map(|column| dollars(bill.item(column))).join(" | ");
+        let (sqs, all) = (dollars(bill.item("SQS")), dollars(bill.total()));
+        let requests = grouped(polls * 43_200);
+        has_row(
+            &text,
+            &format!("| {name} | {up} | {prices} | {sqs} ({requests} requests) | **{all}** |"),
+        );
+        // Every item is in the row, or costs nothing.
+        let told: u128 = columns
+            .iter()
+            .chain(&["SQS"])
+            .map(|column| bill.item(column))
+            .sum();
+        assert_eq!(told, bill.total());
+        count += 1;
+    }
+    assert_eq!(
+        rows(&text, "| shortest `pollingInterval` | up in each minute |").len(),
+        count
+    );
+
+    let least = bill(|_| ()).total();
+    let more = |change: fn(&mut Usage)| dollars(bill(change).total() - least);
+    let metric = |interval: u32| {
+        let bill = bill(|usage| {
+            usage.targets[0].interval_seconds = interval;
+            usage.targets[0].metrics = 1;
+        });
+        dollars(bill.item("metrics read"))
+    };
+    let queue = more(|usage| {
+        usage.targets.push(usage.targets[0]);
+        usage.queue_alarms += 1;
+    });
+    let targets = |count: usize| {
+        let bill = bill(|usage| {
+            usage.targets = vec![usage.targets[0]; count];
+            usage.metrics = Metrics::Targets;
+        });
+        bill.total() - bill.item("SQS")
+    };
+    let one = more(|usage| usage.metrics = Metrics::Targets);
+    let dashboard = more(|usage| usage.dashboard = true);
+    for row in [
+        format!("| another queue with an alarm, at 60 s | {queue} |"),
+        format!(
+            "| a dashboard, `MakeDashboard=true` | {dashboard}; Logs Insights, which it asks, $0.005 for each GB that it reads |"
+        ),
+        format!(
+            "| `OUTRIGGER_METRICS=totals` | {} |",
+            more(|usage| usage.metrics = Metrics::Totals)
+        ),
+        format!(
+            "| `OUTRIGGER_METRICS=targets` with one target, and for each other one | {one}, {} |",
+            dollars(targets(2) - targets(1))
+        ),
+        format!(
+            "| `OUTRIGGER_LOG=all` with one target at 60 s | {} |",
+            more(|usage| usage.log = Log::All)
+        ),
+        format!(
+            "| a metric of an `aws-cloudwatch` trigger at 60 s, 30 s, 10 s | {}, {}, {}, never free |",
+            metric(60),
+            metric(30),
+            metric(10)
+        ),
+    ] {
+        has_row(&text, &row);
+    }
+}
+
+#[test]
+fn what_removing_deletes_stands_beside_the_command() {
+    let text = readme();
+    let (_, remove) = text.split_once("*Remove*:").unwrap();
+    let (told, _) = remove.split_once("delete-stack").unwrap();
+    assert!(told.contains("**the log**"), "{told}");
+    // The templates keep nothing either.
+    let access = std::fs::read_to_string(repository().join("infra/access.yaml")).unwrap();
+    let access = crate::infra::tree(&access);
+    for name in ["Logs", "FailureQueue"] {
+        assert_eq!(
+            access["Resources"][name]["DeletionPolicy"], "Delete",
+            "{name}"
+        );
+    }
 }
 
 #[test]

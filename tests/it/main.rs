@@ -13,6 +13,7 @@ mod adapters;
 mod cli;
 mod contract;
 mod docs;
+mod gate;
 mod infra;
 mod manifests;
 mod process;

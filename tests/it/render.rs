@@ -46,9 +46,18 @@ fn the_life_of_a_folder() {
     let run = |arguments: &[&str], input: &str| {
         let arguments = [&["-f", "-", "-d", "out"], arguments].concat();
         let (code, output, errors) = render(&directory, &arguments, input);
-        assert_eq!(errors, "");
+        // What it costs, and what the package must hold.
+        let notes: Vec<&str> = errors.lines().collect();
+        assert_eq!(notes.len(), 2, "{errors}");
+        assert!(notes[0].starts_with("note: costs about $"), "{errors}");
+        assert!(
+            notes[1].contains("must hold the same objects as standard input"),
+            "{errors}"
+        );
         (code, output)
     };
+    let besides = "not in these files: the objects themselves, such as a changed maxReplicaCount or pollingInterval, are in outrigger.yaml \
+                   of the package; after a change build and deploy the function again\n";
     let folder = directory.join("out");
     let two = format!(
         "{WORKER}---\n{}",
@@ -57,7 +66,8 @@ fn the_life_of_a_folder() {
     let missing = "missing: access.yaml\nmissing: function.env\nmissing: kubernetes/prod/default.yaml\nmissing: kubernetes/prod/shop.yaml\n\
                    missing: template.yaml\nmissing: wiring.yaml\n\
                    out: 6 files differ from what would be rendered; render them again without --check\n";
-    assert_eq!(run(&["--check"], &two), (1, missing.to_owned()));
+    let missing = format!("{missing}{besides}");
+    assert_eq!(run(&["--check"], &two), (1, missing));
     assert!(!folder.exists());
 
     let wrote = "wrote access.yaml\nwrote function.env\nwrote kubernetes/prod/default.yaml\nwrote kubernetes/prod/shop.yaml\nwrote template.yaml\n\
@@ -75,8 +85,17 @@ fn the_life_of_a_folder() {
     );
     assert_eq!(
         run(&["--check"], &two),
-        (0, "out: 6 files, all up to date\n".to_owned())
+        (0, format!("out: 6 files, all up to date\n{besides}"))
     );
+    // That is in the package, and in none of the files.
+    let more = two.replace(
+        "maxReplicaCount: 16",
+        "maxReplicaCount: 77\n  pollingInterval: 45",
+    );
+    assert_ne!(more, two);
+    let (code, output) = run(&["--check"], &more);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.ends_with(besides), "{output}");
 
     // Another queue, one namespace fewer, a file that somebody else put there.
     std::fs::write(folder.join("mine.yaml"), "a: 1\n").unwrap();
@@ -121,7 +140,8 @@ fn what_was_not_rendered_is_not_overwritten() {
     let (code, output, errors) = render(&directory, &arguments, WORKER);
     let expected = "error: in `infra` these were not rendered, so nothing is written: template.yaml\n\
                     hint: give another folder, or overwrite them with --force\n";
-    assert_eq!((code, output.as_str(), errors.as_str()), (1, "", expected));
+    assert_eq!((code, output.as_str()), (1, ""));
+    assert!(errors.ends_with(expected), "{errors}");
     assert_eq!(files(&folder).len(), 1);
     let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), WORKER);
     assert_eq!(code, 1);
@@ -308,13 +328,14 @@ fn the_command_of_the_header_renders_the_same() {
         ("OUTRIGGER_CLUSTER_ENDPOINT", "https://10.0.0.1"),
         ("OUTRIGGER_CLUSTER_CA", authority.as_str()),
         ("OUTRIGGER_LOG", "all"),
+        ("OUTRIGGER_SYNC", "30"),
         ("OUTRIGGER_WINDOW", "120"),
     ];
     let cases: [Given<'_>; 3] = [
         (
             &[
                 ("OUTRIGGER_CLUSTERS", cluster),
-                ("OUTRIGGER_METRICS", "off"),
+                ("OUTRIGGER_METRICS", "totals"),
             ],
             &[],
         ),
@@ -448,6 +469,47 @@ fn objects_of_a_cluster_are_read_as_the_function_reads_them() {
     );
 }
 
+/// The function reads the one file of its package, or the cluster.
+#[test]
+fn what_the_package_must_hold_is_told() {
+    let directory = Directory::new();
+    let other = WORKER.replace("worker", "other");
+    for (name, text) in [
+        ("outrigger.yaml", WORKER),
+        ("a.yaml", WORKER),
+        ("b.yaml", &other),
+    ] {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let note = |arguments: &[&str], input: &str| {
+        let (code, output, errors) =
+            render(&directory, &[arguments, &["-d", "out"]].concat(), input);
+        assert_eq!(code, 0, "{errors}{output}");
+        let note = errors
+            .lines()
+            .find(|line| line.contains("must hold the same objects"));
+        note.map(str::to_owned)
+    };
+    assert_eq!(note(&["-f", "outrigger.yaml"], ""), None);
+    assert_eq!(note(&[], ""), None);
+    let found = note(&["-f", "a.yaml", "-f", "b.yaml"], "").unwrap();
+    assert_names(
+        &found,
+        &["`outrigger.yaml` of its package", "`a.yaml`, `b.yaml`"],
+    );
+    let found = note(&["-f", "outrigger.yaml", "-f", "-"], &other).unwrap();
+    assert_names(&found, &["`outrigger.yaml`, standard input"]);
+    let of_cluster = ["-f", "-", "--config", "cluster:default"];
+    assert_eq!(note(&of_cluster, WORKER), None);
+    let (code, output, _) = render(
+        &directory,
+        &[&of_cluster[..], &["-d", "out", "--check"]].concat(),
+        WORKER,
+    );
+    assert_eq!(code, 0, "{output}");
+    assert!(!output.contains("package"), "{output}");
+}
+
 #[test]
 fn other_line_ends_are_no_difference() {
     let directory = Directory::new();
@@ -458,9 +520,10 @@ fn other_line_ends_are_no_difference() {
         std::fs::write(folder.join(path), text.replace('\n', "\r\n")).unwrap();
     }
     let (code, output, _) = render(&directory, &[&arguments[..], &["--check"]].concat(), WORKER);
-    assert_eq!(
-        (code, output.as_str()),
-        (0, "out: 5 files, all up to date\n")
+    assert_eq!(code, 0, "{output}");
+    assert!(
+        output.starts_with("out: 5 files, all up to date\n"),
+        "{output}"
     );
 }
 

@@ -16,7 +16,12 @@ pub(super) fn command(
     environment: &BTreeMap<String, String>,
 ) -> String {
     let mut words = Vec::new();
-    let mut variables = vec!["OUTRIGGER_MODE", "OUTRIGGER_LOG", "OUTRIGGER_METRICS"];
+    let mut variables = vec![
+        "OUTRIGGER_SYNC",
+        "OUTRIGGER_MODE",
+        "OUTRIGGER_LOG",
+        "OUTRIGGER_METRICS",
+    ];
     match settings.source {
         Source::File(_) => {}
         Source::Clusters(_) => variables.push("OUTRIGGER_ROLES"),

@@ -120,10 +120,10 @@ fn metrics(line: &Json) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn totals_are_metrics_unless_switched_off() {
+async fn metrics_are_what_is_asked_for() {
     let known = METRICS.map(|(name, _)| name.to_owned());
     for (mode, totals, targets) in [
-        ("", true, false),
+        ("", false, false),
         ("totals", true, false),
         ("targets", true, true),
         ("off", false, false),
@@ -155,6 +155,36 @@ async fn totals_are_metrics_unless_switched_off() {
     }
 }
 
+/// A graph of a target has a point for each poll, though few polls are worth a record.
+#[tokio::test]
+async fn each_poll_has_its_points_whatever_is_logged() {
+    for (mode, log, expected) in [
+        ("targets", "changes", 4),
+        ("targets", "all", 4),
+        ("totals", "all", 0),
+        ("off", "changes", 0),
+    ] {
+        let sandbox = sandbox().await;
+        let environment = [("OUTRIGGER_METRICS", mode), ("OUTRIGGER_LOG", log)];
+        let function = Function::start(&sandbox, WORKER, &environment).await;
+        for _ in 0..4 {
+            function.answer("{}").await;
+        }
+        let lines = function.new_lines();
+        let points = lines.iter().filter(|line| line["ScaledObject"] == "worker");
+        let points: Vec<u64> = points
+            .map(|line| {
+                assert!(
+                    metrics(line).contains(&"QueueMessages".to_owned()),
+                    "{line}"
+                );
+                line["QueueMessages"].as_u64().unwrap()
+            })
+            .collect();
+        assert_eq!(points, vec![63; expected], "{mode} {log}");
+    }
+}
+
 #[tokio::test]
 async fn a_failed_reading_is_no_data_point() {
     let sandbox = sandbox().await;
@@ -166,6 +196,9 @@ async fn a_failed_reading_is_no_data_point() {
     let line = decisions(&lines)[0];
     assert!(line["QueueMessages"].is_null(), "{line}");
     assert_eq!(line["Replicas"], 2);
+    let total = summary(&lines);
+    assert!(total["Messages"].is_null(), "{total}");
+    assert!(!metrics(total).contains(&"Messages".to_owned()));
 }
 
 const MARKER: &str = "do-not-print-this";
