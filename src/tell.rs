@@ -4,6 +4,7 @@
 //! Telling comes after acting and never delays it: the counts are written by then. A steady pass has nothing to tell, so that it
 //! writes nothing. Only live targets are told of: a target in shadow mode has somebody else who tells.
 
+mod brief;
 mod event;
 mod status;
 mod told;
@@ -379,18 +380,6 @@ fn cluster_of<'a>(target: &'a Target, occasion: Occasion<'a>) -> &'a str {
         .cluster
         .as_deref()
         .unwrap_or(occasion.default_cluster)
-}
-
-/// A text that fits where the API wants it short.
-fn shortened(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let mut end = max.saturating_sub('…'.len_utf8());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

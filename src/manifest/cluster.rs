@@ -3,6 +3,8 @@
 //! Whoever may create a ScaledObject in one namespace must not reach further through the function: the object means its own
 //! cluster and namespace, AWS' own endpoints, and the roles that the function's owner has listed.
 
+use std::collections::BTreeMap;
+
 use super::scaled_object::CLUSTER;
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
@@ -12,6 +14,9 @@ use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
 use crate::owners::FINALIZER;
 use crate::policy::{Identity, Mode, Trigger};
+
+/// Other objects that a finding names.
+const MAX_OTHERS: usize = 3;
 
 /// What was listed in a cluster.
 #[derive(Debug, Clone, Default)]
@@ -116,12 +121,54 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         placed(target, node, context, problems)
     };
     // Every object of a namespaced kind names its namespace.
-    reader.read(
+    let mut configuration = reader.read(
         &found,
         Authentications::of_cluster(&objects.unlisted),
         "default",
         place,
-    )
+    );
+    name_others(&mut configuration.findings);
+    configuration
+}
+
+/// Where one problem is that of several objects of a namespace, each of them names the others: who sees one need not know them.
+fn name_others(findings: &mut [Finding]) {
+    let mut shared: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for finding in findings.iter() {
+        if let Some((namespace, name)) = about_all(finding) {
+            let key = (namespace.to_owned(), finding.problem.message.clone());
+            shared.entry(key).or_default().push(name.to_owned());
+        }
+    }
+    for finding in findings {
+        let Some((namespace, own)) = about_all(finding) else {
+            continue;
+        };
+        let key = (namespace.to_owned(), finding.problem.message.clone());
+        let names = shared.get(&key).into_iter().flatten();
+        let others: Vec<String> = names
+            .filter(|name| *name != own)
+            .map(|name| format!("`{namespace}/{name}`"))
+            .collect();
+        let more = others.len().saturating_sub(MAX_OTHERS);
+        let named = others.get(..others.len() - more).unwrap_or_default();
+        if named.is_empty() {
+            continue;
+        }
+        let mut text = named.join(", ");
+        if more > 0 {
+            text += &format!(" and {more} more");
+        }
+        let message = format!("{}: {text}", finding.problem.message);
+        finding.problem.message = message;
+    }
+}
+
+/// Namespace and name of the object that an error about it as a whole is about.
+fn about_all(finding: &Finding) -> Option<(&str, &str)> {
+    let Problem { severity, path, .. } = &finding.problem;
+    let is_whole = *severity == Severity::Error && path.is_empty();
+    finding.object.as_deref().filter(|_| is_whole)?.split_once('/')
 }
 
 /// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{decisions, replicas, writes};
 use crate::support::function::Function;
-use crate::support::owners::create_autoscaler_of_keda;
+use crate::support::owners::{create_autoscaler, create_autoscaler_of_keda};
 use crate::support::{WORKER, actions, assert_names, bare, count, furnish, scaled_object, until};
 
 const BASE: &str = include_str!("../../../infra/kubernetes/role.yaml");
@@ -618,11 +618,14 @@ async fn two_objects_for_one_workload_are_both_refused() {
         &message,
         &["2 failed", "`default/second`", "`default/worker`"],
     );
-    for name in ["worker", "second"] {
+    for (name, other) in [("worker", "second"), ("second", "worker")] {
         let ready = condition(&object(&sandbox, name), "Ready");
         assert_names(
             &ready.2,
-            &["2 ScaledObjects want to scale Rollout `worker`"],
+            &[
+                "2 ScaledObjects want to scale Rollout `worker`",
+                &format!("remove the others: `default/{other}`"),
+            ],
         );
     }
     assert_eq!(writes(&sandbox), []);
@@ -713,7 +716,10 @@ async fn the_emergency_stop_and_failing_readings_are_in_the_status() {
             (ready.0.as_str(), ready.1.as_str()),
             ("False", "TriggerError")
         );
-        assert_names(&ready.2, &["spec.triggers[0] "]);
+        assert_names(
+            &ready.2,
+            &["spec.triggers[0]: ", "orders", "aws sqs get-queue-url"],
+        );
         assert_eq!(condition(&worker, "Fallback").0, fallback);
         assert_eq!(condition(&worker, "Active").0, active);
         assert_eq!(
@@ -742,4 +748,60 @@ async fn the_emergency_stop_and_failing_readings_are_in_the_status() {
     );
     assert_names(&paused.2, &["`pause`", "`outrigger`"]);
     assert_eq!(condition(&worker, "Ready").0, "True");
+}
+
+/// The condition is what `kubectl` shows: it says cause and cure in one line, and does not send its reader to the log.
+#[tokio::test]
+async fn a_condition_says_cause_and_cure_in_one_line() {
+    let sandbox = cluster_with(&format!("{EVERYWHERE}\n---\n{BASE}\n---\n{CLUSTER_MODE}")).await;
+    create(&sandbox, WORKER, |_| {});
+    create_autoscaler(&sandbox, "web", |_| {});
+    for (kind, name) in [
+        ("TriggerAuthentication", "broken"),
+        ("ClusterTriggerAuthentication", "hidden"),
+    ] {
+        let mut authentication = json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": kind, "metadata": {"name": name},
+            "spec": {"podIdentity": {"provider": "aws", "roleArn": "secret-role"}},
+        });
+        if kind == "TriggerAuthentication" {
+            authentication["metadata"]["namespace"] = json!("default");
+        }
+        sandbox.kubernetes().create(authentication).unwrap();
+        create(&sandbox, &scaled_object(name), |object| {
+            let trigger = &mut object["spec"]["triggers"][0];
+            trigger["authenticationRef"] = json!({"name": name, "kind": kind});
+            trigger["metadata"].as_object_mut().unwrap().remove("identityOwner");
+        });
+    }
+    create(&sandbox, &scaled_object("many"), |object| {
+        for key in ["queueLenght", "awsRegoin", "activationQueueLenght", "scaleOnInflght", "identityOwnr"] {
+            object["spec"]["triggers"][0]["metadata"][key] = json!("3");
+        }
+    });
+    function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:")])
+        .await
+        .error("{}")
+        .await;
+    let ready = |name: &str| {
+        let (_, _, message) = condition(&object(&sandbox, name), "Ready");
+        assert!(message.len() <= 250 && !message.contains('\n'), "{message}");
+        message
+    };
+    assert_names(
+        &ready("worker"),
+        &["HorizontalPodAutoscaler web scales it", "kubectl delete hpa web -n default"],
+    );
+    assert_names(
+        &ready("broken"),
+        &["TriggerAuthentication default/broken: spec.podIdentity.roleArn: ", "secret-role"],
+    );
+    let hidden = ready("hidden");
+    assert_names(
+        &hidden,
+        &["ClusterTriggerAuthentication hidden: spec.podIdentity.roleArn is wrong"],
+    );
+    assert!(!hidden.contains("secret-role"), "{hidden}");
+    let many = ready("many");
+    assert_names(&many, &["did you mean", "more: see the log)"]);
 }
