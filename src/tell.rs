@@ -202,7 +202,7 @@ impl<'f> Teller<'f> {
         untold
     }
 
-    /// Writes into the objects that are refused why that is so. What is listed once is told once.
+    /// Writes into the objects that are refused, or kept while they are deleted, why that is so. What is listed once is told once.
     pub async fn refused<S: Statuses>(
         &self,
         statuses: &S,
@@ -220,7 +220,14 @@ impl<'f> Teller<'f> {
         let keys: Vec<Key> = self.statuses.borrow().keys().cloned().collect();
         let refused = keys.iter().filter(|key| !is_target(key));
         let written = refused.map(async |(cluster, id)| {
-            let new = |listed: &Json| status::refused(configuration, cluster, id, listed);
+            let known = self.statuses.borrow();
+            let left = known.get(&(cluster.clone(), id.clone()));
+            let left = left.and_then(|object| object.left.clone());
+            drop(known);
+            let new = |listed: &Json| match left {
+                Some(left) => Some(status::deleted(&left, listed)),
+                None => status::refused(configuration, cluster, id, listed),
+            };
             let written = self.write(statuses, &calls, cluster, id, new).await;
             written.err().map(|fault| Untold {
                 target: id.to_string(),

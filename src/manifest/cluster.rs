@@ -12,7 +12,7 @@ use super::{
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
-use crate::owners::FINALIZER;
+use crate::owners::{self, FINALIZER};
 use crate::policy::{Identity, Mode, Trigger};
 
 /// Other objects that a finding names.
@@ -55,6 +55,8 @@ pub struct ListedObject {
     pub has_finalizer: bool,
     /// Whether somebody has deleted it, and a finalizer keeps it.
     pub is_deleted: bool,
+    /// Of one that is being deleted, what keeps it and what to do about that.
+    pub left: Option<String>,
     /// Whether it is in shadow mode.
     pub mode: Mode,
 }
@@ -75,18 +77,21 @@ impl ListedObject {
             Some(Value::List(items)) => items.as_slice(),
             _ => &[],
         };
+        let id = TargetId {
+            namespace: text("namespace")?,
+            name: text("name")?,
+        };
+        let is_deleted = is_deleted(node);
         Some(Self {
-            id: TargetId {
-                namespace: text("namespace")?,
-                name: text("name")?,
-            },
+            left: left(&id, finalizers).filter(|_| is_deleted),
+            id,
             uid: text("uid")?,
             version: text("resourceVersion")?,
             status: node.get("status").map(Node::to_json).unwrap_or_default(),
             has_finalizer: finalizers
                 .iter()
                 .any(|item| item.as_text() == Some(FINALIZER)),
-            is_deleted: is_deleted(node),
+            is_deleted,
             mode: mode.map_or(default, |(_, mode)| mode),
         })
     }
@@ -168,7 +173,11 @@ fn name_others(findings: &mut [Finding]) {
 fn about_all(finding: &Finding) -> Option<(&str, &str)> {
     let Problem { severity, path, .. } = &finding.problem;
     let is_whole = *severity == Severity::Error && path.is_empty();
-    finding.object.as_deref().filter(|_| is_whole)?.split_once('/')
+    finding
+        .object
+        .as_deref()
+        .filter(|_| is_whole)?
+        .split_once('/')
 }
 
 /// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse
@@ -212,6 +221,30 @@ fn placed(
             cluster: Some(cluster.to_owned()),
             ..target
         })
+}
+
+/// What keeps an object that is being deleted, and what to do. Where KEDA's finalizer is the only one the command is short.
+fn left(id: &TargetId, finalizers: &[Node]) -> Option<String> {
+    let TargetId { namespace, name } = id;
+    let keda = finalizers
+        .iter()
+        .position(|item| item.as_text() == Some(FINALIZER));
+    let then = match (keda, finalizers) {
+        (_, []) => return None,
+        (Some(_), [_]) => format!(
+            "where KEDA is gone, take {FINALIZER} off it: kubectl patch scaledobject {name} -n {namespace} --type merge -p \
+             '{{\"metadata\":{{\"finalizers\":null}}}}'"
+        ),
+        (Some(index), _) => {
+            let index = u32::try_from(index).ok()?;
+            let command = owners::without_finalizer(namespace, name, index);
+            format!("where KEDA is gone: {command}")
+        }
+        (None, _) => format!(
+            "its finalizers keep it: kubectl get scaledobject {name} -n {namespace} -o jsonpath='{{.metadata.finalizers}}'"
+        ),
+    };
+    Some(format!("it is being deleted and not scaled; {then}"))
 }
 
 fn is_deleted(node: &Node) -> bool {
@@ -288,12 +321,21 @@ impl Configuration {
         let is_it =
             |target: &Target| target.cluster.as_deref() == Some(cluster) && target.id == *id;
         self.targets.retain(|target| !is_it(target));
+        self.add(Severity::Error, cluster, id, message);
+    }
+
+    /// Says something of an object of a cluster.
+    pub(crate) fn warn(&mut self, cluster: &str, id: &TargetId, message: String) {
+        self.add(Severity::Warning, cluster, id, message);
+    }
+
+    fn add(&mut self, severity: Severity, cluster: &str, id: &TargetId, message: String) {
         self.findings.push(Finding {
             origin: Origin::Cluster(cluster.to_owned()),
             document: 0,
             object: Some(id.to_string()),
             problem: Problem {
-                severity: Severity::Error,
+                severity,
                 position: None,
                 path: String::new(),
                 message,

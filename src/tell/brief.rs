@@ -85,6 +85,9 @@ mod tests {
             "20261128T120100Z is past"
         ));
         assert!(!is_same("the queue orders-1", "the queue orders-2"));
-        assert!(!is_same("`a-very-long-queue-name-1`", "`a-very-long-queue-name-2`"));
+        assert!(!is_same(
+            "`a-very-long-queue-name-1`",
+            "`a-very-long-queue-name-2`"
+        ));
     }
 }

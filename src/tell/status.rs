@@ -95,21 +95,28 @@ pub(super) fn refused(
         .map(|finding| cause(finding, configuration))
         .collect();
     let message = all_or_first(&problems)?;
+    Some(not_run("ScaledObjectCheckFailed", message, listed))
+}
+
+/// The status of an object that is being deleted and kept by a finalizer.
+pub(super) fn deleted(left: &str, listed: &Json) -> Json {
+    not_run("ScaledObjectDeleted", left.to_owned(), listed)
+}
+
+fn not_run(reason: &str, message: String, listed: &Json) -> Json {
     let mut status = Map::new();
     for key in ["originalReplicaCount", "lastActiveTime"] {
         put(&mut status, key, listed.get(key).cloned());
     }
-    let failed = "ScaledObjectCheckFailed".to_owned();
     let unknown = || unknown("ScaledObject check failed");
-    let ready = ("False", failed, message);
     let conditions = conditions([
-        ("Ready", ready),
+        ("Ready", said("False", reason, message)),
         ("Active", unknown()),
         ("Fallback", unknown()),
         ("Paused", unknown()),
     ]);
     status.insert("conditions".into(), conditions);
-    Some(Json::Object(status))
+    Json::Object(status)
 }
 
 /// All problems where they fit, else the first, and how many more the log names.
@@ -143,9 +150,8 @@ fn cause(finding: &Finding, configuration: &Configuration) -> String {
     let everywhere = format!("ClusterTriggerAuthentication {name}");
     let first = |object: &str| {
         let mut errors = configuration.errors();
-        errors.find(|error| {
-            error.origin == finding.origin && error.object.as_deref() == Some(object)
-        })
+        errors
+            .find(|error| error.origin == finding.origin && error.object.as_deref() == Some(object))
     };
     if let Some(error) = first(&here) {
         return format!("{here}: {}", error.problem);

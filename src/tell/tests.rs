@@ -85,6 +85,7 @@ fn listed(target: &Target, status: Json) -> (String, ListedObject) {
         status,
         has_finalizer: false,
         is_deleted: false,
+        left: None,
         mode: Mode::Live,
     };
     (CLUSTER.to_owned(), object)
@@ -198,7 +199,10 @@ fn what_a_target_lacks_most_is_in_its_status_and_no_count() {
     let expected = json!({"type": "Ready", "status": "False", "reason": "NotFound", "message": "NotFound it is"});
     assert_eq!(ready(&unread), expected);
     let failed = |to: u32| {
-        let fault = Fault::failed("Forbidden", format!("could not scale it from 1 to {to}: 403; add the rule"));
+        let fault = Fault::failed(
+            "Forbidden",
+            format!("could not scale it from 1 to {to}: 403; add the rule"),
+        );
         let failed = ready(&outcome(target, Some(fault)));
         assert_eq!(
             (&failed["status"], &failed["reason"]),
