@@ -131,7 +131,7 @@ async fn nobody_asks_for_authentications_that_no_object_refers_to() {
     });
     function(&sandbox, &[]).await.answer("{}").await;
     assert_eq!(writes(&sandbox), [(2, 7)]);
-    assert_eq!(count(&sandbox, OBJECTS), 2, "one for the other owners");
+    assert_eq!(count(&sandbox, OBJECTS), 1, "also for the other owners");
     assert_eq!(
         count(
             &sandbox,
@@ -771,11 +771,20 @@ async fn a_condition_says_cause_and_cure_in_one_line() {
         create(&sandbox, &scaled_object(name), |object| {
             let trigger = &mut object["spec"]["triggers"][0];
             trigger["authenticationRef"] = json!({"name": name, "kind": kind});
-            trigger["metadata"].as_object_mut().unwrap().remove("identityOwner");
+            trigger["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("identityOwner");
         });
     }
     create(&sandbox, &scaled_object("many"), |object| {
-        for key in ["queueLenght", "awsRegoin", "activationQueueLenght", "scaleOnInflght", "identityOwnr"] {
+        for key in [
+            "queueLenght",
+            "awsRegoin",
+            "activationQueueLenght",
+            "scaleOnInflght",
+            "identityOwnr",
+        ] {
             object["spec"]["triggers"][0]["metadata"][key] = json!("3");
         }
     });
@@ -790,11 +799,17 @@ async fn a_condition_says_cause_and_cure_in_one_line() {
     };
     assert_names(
         &ready("worker"),
-        &["HorizontalPodAutoscaler web scales it", "kubectl delete hpa web -n default"],
+        &[
+            "HorizontalPodAutoscaler web scales it",
+            "kubectl delete hpa web -n default",
+        ],
     );
     assert_names(
         &ready("broken"),
-        &["TriggerAuthentication default/broken: spec.podIdentity.roleArn: ", "secret-role"],
+        &[
+            "TriggerAuthentication default/broken: spec.podIdentity.roleArn: ",
+            "secret-role",
+        ],
     );
     let hidden = ready("hidden");
     assert_names(
@@ -804,4 +819,100 @@ async fn a_condition_says_cause_and_cure_in_one_line() {
     assert!(!hidden.contains("secret-role"), "{hidden}");
     let many = ready("many");
     assert_names(&many, &["did you mean", "more: see the log)"]);
+}
+
+/// With the namespace its Role goes: each of its objects would fail on its own, at each poll.
+#[tokio::test]
+async fn a_namespace_that_was_deleted_is_one_fault() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    for index in 0..20 {
+        create(&sandbox, &scaled_object(&format!("w{index}")), |_| {});
+    }
+    let function = function(&sandbox, &[]).await;
+    function.error("{}").await;
+    sandbox.clear_requests();
+    function.new_lines();
+    for path in ["GET /api", "PATCH /api", "POST /api"] {
+        sandbox
+            .kubernetes()
+            .fail(path, KubernetesFault::Status(403), 1_000);
+    }
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "nothing in namespace `default` may be read any more",
+            "kubectl get namespace default",
+            "OUTRIGGER_CONFIG",
+        ],
+    );
+    let requests = actions(&sandbox, Service::Kubernetes);
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    assert!(function.new_lines().len() < 4);
+    assert!(message.len() < 1_500, "{message}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_misspelt_is_named_so() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:default,defualt")]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "403",
+            "where there is no namespace `defualt` (kubectl get namespace defualt) correct OUTRIGGER_CONFIG",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn what_a_finalizer_keeps_is_named_with_the_command() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    function.answer("{}").await;
+    assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+    let set = |finalizers: Json| {
+        sandbox
+            .kubernetes()
+            .edit("scaledobjects", "default", "worker", |object| {
+                object["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
+                object["metadata"]["finalizers"] = finalizers;
+            });
+    };
+    let one = "kubectl patch scaledobject worker -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'";
+    let two = "kubectl patch scaledobject worker -n default --type json -p '[{\"op\":\"test\",\"path\":\"/metadata/finalizers/1\",\
+        \"value\":\"finalizer.keda.sh\"},{\"op\":\"remove\",\"path\":\"/metadata/finalizers/1\"}]'";
+    for (finalizers, command) in [
+        (json!(["finalizer.keda.sh"]), one),
+        (json!(["a", "finalizer.keda.sh"]), two),
+        (json!(["a"]), "{.metadata.finalizers}"),
+    ] {
+        let is_kedas = finalizers.to_string().contains("keda");
+        set(finalizers);
+        function.new_lines();
+        function.answer("{}").await;
+        let (status, _, message) = condition(&object(&sandbox, "worker"), "Ready");
+        assert_eq!(status, "False");
+        assert_names(&message, &["it is being deleted", command]);
+        assert!(message.len() <= 250, "{message}");
+        let lines = function.new_lines();
+        let findings = lines.iter().filter_map(|line| line["finding"].as_str());
+        let named = findings.filter(|finding| finding.contains(command)).count();
+        assert_eq!(named, usize::from(is_kedas));
+        sandbox.clear_requests();
+        function.answer("{}").await;
+        assert_eq!(count(&sandbox, "PATCH"), 0);
+    }
+    // While its operator acts on it, its status and its end are the operator's.
+    set(json!(["finalizer.keda.sh"]));
+    create_autoscaler_of_keda(&sandbox, "worker");
+    function.new_lines();
+    function.answer("{}").await;
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+    assert!(!format!("{:?}", function.new_lines()).contains("kubectl patch"));
 }
