@@ -68,7 +68,8 @@ impl Access {
             options.push(("OUTRIGGER_CONFIG", "--config"));
         }
         if !self.cluster.is_empty() {
-            let configured = environment.insert("OUTRIGGER_CLUSTERS".to_owned(), self.cluster.join(","));
+            let configured =
+                environment.insert("OUTRIGGER_CLUSTERS".to_owned(), self.cluster.join(","));
             // Of another cluster they are not, and a token is sent there. Where no cluster is configured they are for this one.
             if !self.is_first_of(configured.as_deref().unwrap_or_default()) {
                 environment.remove("OUTRIGGER_CLUSTER_ENDPOINT");
