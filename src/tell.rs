@@ -220,10 +220,7 @@ impl<'f> Teller<'f> {
         let keys: Vec<Key> = self.statuses.borrow().keys().cloned().collect();
         let refused = keys.iter().filter(|key| !is_target(key));
         let written = refused.map(async |(cluster, id)| {
-            let known = self.statuses.borrow();
-            let left = known.get(&(cluster.clone(), id.clone()));
-            let left = left.and_then(|object| object.left.clone());
-            drop(known);
+            let left = self.left(cluster, id);
             let new = |listed: &Json| match left {
                 Some(left) => Some(status::deleted(&left, listed)),
                 None => status::refused(configuration, cluster, id, listed),
@@ -238,6 +235,12 @@ impl<'f> Teller<'f> {
         let mut untold: Vec<Untold> = written.into_iter().flatten().collect();
         untold.append(&mut self.unkept.borrow_mut());
         untold
+    }
+
+    /// What keeps an object that is being deleted.
+    fn left(&self, cluster: &str, id: &TargetId) -> Option<String> {
+        let known = self.statuses.borrow();
+        known.get(&(cluster.to_owned(), id.clone()))?.left.clone()
     }
 
     /// The Event of a trouble that is to be told.

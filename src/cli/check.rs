@@ -168,7 +168,7 @@ async fn other_owners(
             clusters.autoscalers(&namespace),
             clusters.scaled_objects(&namespace),
         );
-        let lists = lists.await;
+        let lists = Box::pin(lists).await;
         (namespace, lists)
     });
     let lists: BTreeMap<_, _> = join_all(lists).await.into_iter().collect();

@@ -156,15 +156,16 @@ fn name_others(findings: &mut [Finding]) {
             .map(|name| format!("`{namespace}/{name}`"))
             .collect();
         let more = others.len().saturating_sub(MAX_OTHERS);
-        let named = others.get(..others.len() - more).unwrap_or_default();
-        if named.is_empty() {
+        let shown = others.get(..others.len() - more).unwrap_or_default();
+        if shown.is_empty() {
             continue;
         }
-        let mut text = named.join(", ");
-        if more > 0 {
-            text += &format!(" and {more} more");
-        }
-        let message = format!("{}: {text}", finding.problem.message);
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let shown = shown.join(", ");
+        let message = format!("{}: {shown}{more}", finding.problem.message);
         finding.problem.message = message;
     }
 }
