@@ -159,5 +159,47 @@ pub fn conflicts(
     owners.chain(left).take(MAX_CONFLICTS).collect()
 }
 
+/// The other autoscalers among findings, each with KEDA's ScaledObject that it belongs to.
+pub(crate) fn found(conflicts: &[Conflict]) -> impl Iterator<Item = (&str, Option<&str>)> {
+    conflicts.iter().filter_map(|conflict| match conflict {
+        Conflict::Autoscaler {
+            name,
+            scaled_object,
+        } => Some((name.as_str(), scaled_object.as_deref())),
+        Conflict::Finalizer { .. } | Conflict::Unknown { .. } => None,
+    })
+}
+
+/// The owner, and how to take the workload over. The count stays in each case.
+pub(crate) fn explain(namespace: &str, conflicts: &[Conflict]) -> String {
+    let mut owners = found(conflicts);
+    let Some((name, scaled_object)) = owners.next() else {
+        return "another autoscaler scales it".to_owned();
+    };
+    let more = match owners.count() {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    };
+    match scaled_object {
+        None => format!(
+            "HorizontalPodAutoscaler {name}{more} scales it; to hand over, with the count as it is: kubectl delete hpa {name} -n {namespace}"
+        ),
+        Some(object) => format!(
+            "KEDA scales it by ScaledObject {object}, HorizontalPodAutoscaler {name}{more}; to hand over, with the count as it is: \
+             kubectl annotate scaledobject {object} -n {namespace} autoscaling.keda.sh/paused=true, where KEDA is gone: \
+             kubectl delete hpa {name} -n {namespace}"
+        ),
+    }
+}
+
+/// The command that takes KEDA's finalizer off a ScaledObject. It tests what it removes: the list may have changed.
+pub(crate) fn without_finalizer(namespace: &str, name: &str, index: u32) -> String {
+    let path = format!("/metadata/finalizers/{index}");
+    format!(
+        "kubectl patch scaledobject {name} -n {namespace} --type json -p \
+         '[{{\"op\":\"test\",\"path\":\"{path}\",\"value\":\"{FINALIZER}\"}},{{\"op\":\"remove\",\"path\":\"{path}\"}}]'"
+    )
+}
+
 #[cfg(test)]
 mod tests;

@@ -749,6 +749,8 @@ where
         } = decided;
         let owners = shared.owners.get(&self.place(target).namespace);
         let depends = match target.policy.mode {
+            // Who only looks sees before the first write who else scales there.
+            Mode::Live if self.world.hands.is_none() => true,
             Mode::Live => decision.depends_on_owners(state.as_ref()),
             // Only to tell who they are.
             Mode::Shadow => decision.is_scale(),

@@ -4,6 +4,7 @@
 //! Telling comes after acting and never delays it: the counts are written by then. A steady pass has nothing to tell, so that it
 //! writes nothing. Only live targets are told of: a target in shadow mode has somebody else who tells.
 
+mod brief;
 mod event;
 mod status;
 mod told;
@@ -201,7 +202,7 @@ impl<'f> Teller<'f> {
         untold
     }
 
-    /// Writes into the objects that are refused why that is so. What is listed once is told once.
+    /// Writes into the objects that are refused, or kept while they are deleted, why that is so. What is listed once is told once.
     pub async fn refused<S: Statuses>(
         &self,
         statuses: &S,
@@ -219,7 +220,11 @@ impl<'f> Teller<'f> {
         let keys: Vec<Key> = self.statuses.borrow().keys().cloned().collect();
         let refused = keys.iter().filter(|key| !is_target(key));
         let written = refused.map(async |(cluster, id)| {
-            let new = |listed: &Json| status::refused(configuration, cluster, id, listed);
+            let left = self.left(cluster, id);
+            let new = |listed: &Json| match left {
+                Some(left) => Some(status::deleted(&left, listed)),
+                None => status::refused(configuration, cluster, id, listed),
+            };
             let written = self.write(statuses, &calls, cluster, id, new).await;
             written.err().map(|fault| Untold {
                 target: id.to_string(),
@@ -230,6 +235,12 @@ impl<'f> Teller<'f> {
         let mut untold: Vec<Untold> = written.into_iter().flatten().collect();
         untold.append(&mut self.unkept.borrow_mut());
         untold
+    }
+
+    /// What keeps an object that is being deleted.
+    fn left(&self, cluster: &str, id: &TargetId) -> Option<String> {
+        let known = self.statuses.borrow();
+        known.get(&(cluster.to_owned(), id.clone()))?.left.clone()
     }
 
     /// The Event of a trouble that is to be told.
@@ -379,18 +390,6 @@ fn cluster_of<'a>(target: &'a Target, occasion: Occasion<'a>) -> &'a str {
         .cluster
         .as_deref()
         .unwrap_or(occasion.default_cluster)
-}
-
-/// A text that fits where the API wants it short.
-fn shortened(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let mut end = max.saturating_sub('…'.len_utf8());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

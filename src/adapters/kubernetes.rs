@@ -38,6 +38,7 @@ pub struct Clusters {
     /// Each behind a lock of its own: a cluster that does not answer holds up nobody else's.
     slots: Vec<(Cluster, Mutex<Slot>)>,
     discovery: Discovery,
+    scaled_objects: owners::Known,
 }
 
 /// The way to one cluster, kept while the environment is warm.
@@ -69,12 +70,14 @@ impl Clusters {
             aws,
             slots: slots.collect(),
             discovery: Discovery::default(),
+            scaled_objects: owners::Known::default(),
         }
     }
 
     /// A new invocation: every connection makes itself a fresh token when it is first used.
     pub async fn begin_invocation(&self) {
         self.discovery.begin_invocation();
+        self.scaled_objects.begin_invocation();
         for (_, slot) in &self.slots {
             let mut slot = slot.lock().await;
             slot.described_again = false;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use futures_util::future::{join, join_all};
+
 use super::access::Access;
 use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
@@ -17,7 +19,9 @@ use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
 use crate::manifest::{Configuration, Target};
+use crate::owners;
 use crate::policy::{Mode, Pause, Policy, Trigger};
+use crate::ports::{Namespace, Workloads as _};
 use crate::settings::Source;
 use crate::thousandths;
 
@@ -136,8 +140,86 @@ async fn clusters(
     for stale in stale {
         let _infallible = writeln!(checked.text, "error: {stale}");
     }
+    let owners = other_owners(&clusters, &configuration, settings.default_cluster()).await;
+    let unused = unused_namespaces(&settings.source, &configuration);
+    // A namespace that cannot be listed is an error of its own.
+    let unused = unused.iter().filter(|_| checked.refused == 0);
+    for line in owners.iter().chain(unused) {
+        let _infallible = writeln!(checked.text, "{line}");
+    }
     checked.add(&configuration, &settings.source.to_string());
     Ok(())
+}
+
+/// Who else scales the targets' workloads: told before the first change, which would be held for it.
+async fn other_owners(
+    clusters: &Clusters,
+    configuration: &Configuration,
+    default_cluster: &str,
+) -> Vec<String> {
+    let of = |target: &Target| Namespace {
+        cluster: target
+            .cluster
+            .as_deref()
+            .unwrap_or(default_cluster)
+            .to_owned(),
+        name: target.id.namespace.clone(),
+    };
+    let namespaces: BTreeSet<Namespace> = configuration.targets.iter().map(of).collect();
+    let lists = namespaces.into_iter().map(async |namespace| {
+        let lists = join(
+            clusters.autoscalers(&namespace),
+            clusters.scaled_objects(&namespace),
+        );
+        let lists = Box::pin(lists).await;
+        (namespace, lists)
+    });
+    let lists: BTreeMap<_, _> = join_all(lists).await.into_iter().collect();
+    let mut lines = Vec::new();
+    for (namespace, (autoscalers, _)) in &lists {
+        if let Err(fault) = autoscalers {
+            let Namespace { cluster, name } = namespace;
+            lines.push(format!("cluster {cluster} ({name}): warning: {fault}"));
+        }
+    }
+    for target in &configuration.targets {
+        let namespace = of(target);
+        let Some((Ok(autoscalers), scaled_objects)) = lists.get(&namespace) else {
+            continue;
+        };
+        let bounds = target.policy.bounds;
+        let change = (bounds.min(), bounds.max());
+        let scaled_objects = scaled_objects.as_deref().unwrap_or_default();
+        let conflicts = owners::conflicts(&target.workload, change, autoscalers, scaled_objects);
+        if owners::found(&conflicts).next().is_some() {
+            let owner = owners::explain(&namespace.name, &conflicts);
+            lines.push(format!(
+                "cluster {} ({}): warning: the count would be held: {owner}",
+                namespace.cluster, target.id
+            ));
+        }
+    }
+    lines
+}
+
+/// The namespaces without any ScaledObject, in each cluster: an API server lists what is in a namespace that it does not have.
+fn unused_namespaces(source: &Source, configuration: &Configuration) -> Vec<String> {
+    let Source::Clusters(namespaces) = source else {
+        return Vec::new();
+    };
+    let targets = configuration.targets.iter();
+    let mut used: BTreeSet<String> = targets.map(|target| target.id.namespace.clone()).collect();
+    let objects = configuration.findings.iter();
+    let objects = objects.filter_map(|finding| finding.object.as_ref()?.split_once('/'));
+    used.extend(objects.map(|(namespace, _)| namespace.to_owned()));
+    let unused = namespaces.iter().filter(|name| !used.contains(*name));
+    unused
+        .map(|name| {
+            format!(
+                "warning: no ScaledObject is in namespace `{name}`; where there should be one, is the name right? kubectl get namespace {name}"
+            )
+        })
+        .collect()
 }
 
 impl Checked {

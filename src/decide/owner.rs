@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use super::demand::Range;
 use super::{Limit, Reason, Running, activity};
-use crate::owners::{Conflict, STALE};
+use crate::owners::{self, Conflict, STALE};
 use crate::policy::{Mode, Policy};
 use crate::state::State;
 
 /// Whether another autoscaler owns the workload.
 pub(super) fn is_owned(conflicts: &[Conflict]) -> bool {
-    owners(conflicts).next().is_some()
+    owners::found(conflicts).next().is_some()
 }
 
 /// Enters whether there is another owner. In a pause nobody has looked, and an error says nothing either way.
@@ -48,27 +48,9 @@ pub(super) fn limit(running: &mut Running, conflicts: &[Conflict], current: u32)
     }
 }
 
-/// The owner, and how to take the workload over. The count stays in each case.
+/// The owner, and how to take the workload over.
 pub(super) fn explain(policy: &Policy, conflicts: &[Conflict]) -> String {
-    let namespace = &policy.namespace;
-    let mut owners = owners(conflicts);
-    let Some((name, scaled_object)) = owners.next() else {
-        return "another autoscaler scales it".to_owned();
-    };
-    let more = match owners.count() {
-        0 => String::new(),
-        count => format!(" (and {count} more)"),
-    };
-    match scaled_object {
-        None => format!(
-            "HorizontalPodAutoscaler {name}{more} scales it; to hand over, with the count as it is: kubectl delete hpa {name} -n {namespace}"
-        ),
-        Some(object) => format!(
-            "KEDA scales it by ScaledObject {object}, HorizontalPodAutoscaler {name}{more}; to hand over, with the count as it is: \
-             kubectl annotate scaledobject {object} -n {namespace} autoscaling.keda.sh/paused=true, where KEDA is gone: \
-             kubectl delete hpa {name} -n {namespace}"
-        ),
-    }
+    owners::explain(&policy.namespace, conflicts)
 }
 
 /// What is not known, so that nothing is scaled in.
@@ -115,25 +97,13 @@ fn left_over(policy: &Policy, conflicts: &[Conflict]) -> Vec<String> {
         Conflict::Autoscaler { .. } | Conflict::Unknown { .. } => None,
     });
     let warning = |(name, index): (&String, &u32)| {
-        let namespace = &policy.namespace;
-        let path = format!("/metadata/finalizers/{index}");
+        let command = owners::without_finalizer(&policy.namespace, name, *index);
         format!(
             "ScaledObject {name} carries finalizer.keda.sh and has no HorizontalPodAutoscaler: if KEDA is gone, it can only be deleted \
-             after kubectl patch scaledobject {name} -n {namespace} --type json -p \
-             '[{{\"op\":\"test\",\"path\":\"{path}\",\"value\":\"finalizer.keda.sh\"}},{{\"op\":\"remove\",\"path\":\"{path}\"}}]'"
+             after {command}"
         )
     };
     left.map(warning).collect()
-}
-
-fn owners(conflicts: &[Conflict]) -> impl Iterator<Item = (&str, Option<&str>)> {
-    conflicts.iter().filter_map(|conflict| match conflict {
-        Conflict::Autoscaler {
-            name,
-            scaled_object,
-        } => Some((name.as_str(), scaled_object.as_deref())),
-        Conflict::Finalizer { .. } | Conflict::Unknown { .. } => None,
-    })
 }
 
 #[cfg(test)]

@@ -19,12 +19,15 @@ use crate::manifest::{
 use crate::owners::Autoscaler;
 use crate::pass::MAX_CALLS;
 use crate::policy::Mode;
-use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Workloads};
+use crate::ports::{Fault, Namespace, ObjectKind, Objects, Place, Scope, Workloads};
 use crate::settings::Settings;
 
 /// What listing may take. A healthy cluster answers in a second; one that does not answer must not hold up the others,
 /// whose targets wait until all lists are there or given up.
 pub(super) const LIST_SECONDS: u64 = 10;
+
+/// The code of what a server does not allow.
+const FORBIDDEN: &str = "Forbidden";
 
 /// The last good list of each kind in each place.
 pub(super) type Kept = BTreeMap<(ObjectKind, Scope), Rc<Vec<Node>>>;
@@ -53,6 +56,8 @@ struct List {
     scope: Scope,
     nodes: Option<Rc<Vec<Node>>>,
     fault: Option<Fault>,
+    /// Nothing in the namespace may be read, as after its deletion.
+    is_gone: bool,
 }
 
 /// The lists of one cluster.
@@ -116,14 +121,15 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         settings: &Settings,
         namespaces: &[String],
     ) -> FromCluster {
-        let lists = self.lists(cluster, namespaces).await;
-        let mut stale = lists.stale();
-        let is_known = lists.scaled_objects.iter().any(|list| list.nodes.is_some());
-        let found = lists.found();
+        let mut lists = self.lists(cluster, namespaces).await;
         let context = ClusterContext {
             cluster,
             roles: &settings.roles,
         };
+        self.forget_gone(&mut lists, context).await;
+        let mut stale = lists.stale();
+        let is_known = lists.scaled_objects.iter().any(|list| list.nodes.is_some());
+        let found = lists.found();
         let mut configuration =
             manifest::read_cluster(&found, context).with_default_mode(settings.mode);
         let stale_objects = lists.stale_objects();
@@ -137,7 +143,9 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             .without_kedas(
                 cluster,
                 configuration,
-                objects.filter(|object| !object.is_deleted).collect(),
+                objects
+                    .filter(|object| !object.is_deleted || object.left.is_some())
+                    .collect(),
                 &mut stale,
             )
             .await;
@@ -182,6 +190,64 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         }
     }
 
+    /// Leaves out the last good list of a namespace in which nothing may be read any more: with the namespace its Role goes, and
+    /// each object of the list would fail on its own. Only where the list is forbidden are other reads tried.
+    async fn forget_gone(&self, lists: &mut OfCluster, context: ClusterContext<'_>) {
+        let is_forbidden = |list: &List| {
+            let fault = list.fault.as_ref().filter(|_| list.nodes.is_some());
+            fault.is_some_and(|fault| fault.code == FORBIDDEN) && list.scope.namespace.is_some()
+        };
+        if !lists.scaled_objects.iter().any(is_forbidden) {
+            return;
+        }
+        let configuration = manifest::read_cluster(&lists.found(), context);
+        let probes = lists.scaled_objects.iter();
+        let probes = probes.map(async |list| {
+            is_forbidden(list) && self.is_gone(&list.scope, &configuration.targets).await
+        });
+        let gone = join_all(probes).await;
+        for (list, is_gone) in lists.scaled_objects.iter_mut().zip(gone) {
+            if !is_gone {
+                continue;
+            }
+            list.is_gone = true;
+            list.nodes = None;
+            let others = lists.authentications.iter_mut();
+            for other in others.filter(|other| other.scope == list.scope) {
+                other.nodes = None;
+            }
+        }
+    }
+
+    /// Whether neither the autoscalers of a namespace may be listed nor the workload of a target there be read.
+    async fn is_gone(&self, scope: &Scope, targets: &[Target]) -> bool {
+        let Scope { cluster, namespace } = scope;
+        let Some(name) = namespace else {
+            return false;
+        };
+        let namespace = Namespace {
+            cluster: cluster.clone(),
+            name: name.clone(),
+        };
+        let what = format!("looking whether anything in `{name}` may be read");
+        let list = || self.objects.autoscalers(&namespace);
+        let listed = self.bounded(cluster, &what, list).await;
+        if !listed.is_err_and(|fault| fault.code == FORBIDDEN) {
+            return false;
+        }
+        let target = targets.iter().find(|target| target.id.namespace == *name);
+        let Some(target) = target else {
+            return true;
+        };
+        let place = Place {
+            namespace: namespace.clone(),
+            workload: target.workload.clone(),
+        };
+        let read = || self.objects.read(&place);
+        let read = self.bounded(cluster, &what, read).await;
+        read.is_err_and(|fault| fault.code == FORBIDDEN)
+    }
+
     async fn list(&self, kind: ObjectKind, scope: Scope) -> List {
         let place = match &scope.namespace {
             Some(namespace) => format!(" in namespace `{namespace}`"),
@@ -212,6 +278,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             scope,
             nodes,
             fault,
+            is_gone: false,
         }
     }
 
@@ -277,9 +344,17 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             let Some(message) = owned_by_keda(&object.id, &configuration.targets, found) else {
                 return true;
             };
-            configuration.refuse(cluster, &object.id, message);
+            // One that is being deleted is its operator's to let go.
+            if !object.is_deleted {
+                configuration.refuse(cluster, &object.id, message);
+            }
             false
         });
+        for object in &objects {
+            if let Some(left) = object.left.as_ref().filter(|_| object.has_finalizer) {
+                configuration.warn(cluster, &object.id, left.clone());
+            }
+        }
         // What is written there is no status of ours: a shadow changes nothing.
         objects.retain(|object| object.mode == Mode::Live);
         (configuration, objects)
@@ -363,11 +438,23 @@ impl List {
     /// What is said of a list that is not new.
     fn stale(&self) -> Option<String> {
         let fault = self.fault.as_ref()?;
-        let then = match self.nodes {
-            Some(_) => "the last good list is in force, and nothing is scaled in from it",
-            None => "nothing is done there",
+        if self.nodes.is_some() {
+            return Some(format!(
+                "{fault}; the last good list is in force, and nothing is scaled in from it"
+            ));
+        }
+        let namespace = self.scope.namespace.as_ref();
+        let hint = match namespace.filter(|_| fault.code == FORBIDDEN) {
+            Some(name) if self.is_gone => format!(
+                "nothing in namespace `{name}` may be read any more: where it was deleted (kubectl get namespace {name}) take it out of \
+                 OUTRIGGER_CONFIG, else apply its Role and RoleBinding again; "
+            ),
+            Some(name) => format!(
+                "where there is no namespace `{name}` (kubectl get namespace {name}) correct OUTRIGGER_CONFIG; "
+            ),
+            None => String::new(),
         };
-        Some(format!("{fault}; {then}"))
+        Some(format!("{fault}; {hint}nothing is done there"))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Whoever may create a ScaledObject in one namespace must not reach further through the function: the object means its own
 //! cluster and namespace, AWS' own endpoints, and the roles that the function's owner has listed.
 
+use std::collections::BTreeMap;
+
 use super::scaled_object::CLUSTER;
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
@@ -10,8 +12,11 @@ use super::{
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
-use crate::owners::FINALIZER;
+use crate::owners::{self, FINALIZER};
 use crate::policy::{Identity, Mode, Trigger};
+
+/// Other objects that a finding names.
+const MAX_OTHERS: usize = 3;
 
 /// What was listed in a cluster.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +55,8 @@ pub struct ListedObject {
     pub has_finalizer: bool,
     /// Whether somebody has deleted it, and a finalizer keeps it.
     pub is_deleted: bool,
+    /// Of one that is being deleted, what keeps it and what to do about that.
+    pub left: Option<String>,
     /// Whether it is in shadow mode.
     pub mode: Mode,
 }
@@ -70,18 +77,21 @@ impl ListedObject {
             Some(Value::List(items)) => items.as_slice(),
             _ => &[],
         };
+        let id = TargetId {
+            namespace: text("namespace")?,
+            name: text("name")?,
+        };
+        let is_deleted = is_deleted(node);
         Some(Self {
-            id: TargetId {
-                namespace: text("namespace")?,
-                name: text("name")?,
-            },
+            left: left(&id, finalizers).filter(|_| is_deleted),
+            id,
             uid: text("uid")?,
             version: text("resourceVersion")?,
             status: node.get("status").map(Node::to_json).unwrap_or_default(),
             has_finalizer: finalizers
                 .iter()
                 .any(|item| item.as_text() == Some(FINALIZER)),
-            is_deleted: is_deleted(node),
+            is_deleted,
             mode: mode.map_or(default, |(_, mode)| mode),
         })
     }
@@ -117,12 +127,59 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         placed(target, node, context, problems)
     };
     // Every object of a namespaced kind names its namespace.
-    reader.read(
+    let mut configuration = reader.read(
         &found,
         Authentications::of_cluster(&objects.unlisted),
         "default",
         place,
-    )
+    );
+    name_others(&mut configuration.findings);
+    configuration
+}
+
+/// Where one problem is that of several objects of a namespace, each of them names the others: who sees one need not know them.
+fn name_others(findings: &mut [Finding]) {
+    let mut shared: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for finding in findings.iter() {
+        if let Some((namespace, name)) = about_all(finding) {
+            let key = (namespace.to_owned(), finding.problem.message.clone());
+            shared.entry(key).or_default().push(name.to_owned());
+        }
+    }
+    for finding in findings {
+        let Some((namespace, own)) = about_all(finding) else {
+            continue;
+        };
+        let key = (namespace.to_owned(), finding.problem.message.clone());
+        let names = shared.get(&key).into_iter().flatten();
+        let others: Vec<String> = names
+            .filter(|name| *name != own)
+            .map(|name| format!("`{namespace}/{name}`"))
+            .collect();
+        let more = others.len().saturating_sub(MAX_OTHERS);
+        let shown = others.get(..others.len() - more).unwrap_or_default();
+        if shown.is_empty() {
+            continue;
+        }
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let shown = shown.join(", ");
+        let message = format!("{}: {shown}{more}", finding.problem.message);
+        finding.problem.message = message;
+    }
+}
+
+/// Namespace and name of the object that an error about it as a whole is about.
+fn about_all(finding: &Finding) -> Option<(&str, &str)> {
+    let Problem { severity, path, .. } = &finding.problem;
+    let is_whole = *severity == Severity::Error && path.is_empty();
+    finding
+        .object
+        .as_deref()
+        .filter(|_| is_whole)?
+        .split_once('/')
 }
 
 /// Reads files with the objects of one cluster, as `kubectl get -o yaml` prints them, and refuses what the function would refuse
@@ -166,6 +223,30 @@ fn placed(
             cluster: Some(cluster.to_owned()),
             ..target
         })
+}
+
+/// What keeps an object that is being deleted, and what to do. Where KEDA's finalizer is the only one the command is short.
+fn left(id: &TargetId, finalizers: &[Node]) -> Option<String> {
+    let TargetId { namespace, name } = id;
+    let keda = finalizers
+        .iter()
+        .position(|item| item.as_text() == Some(FINALIZER));
+    let then = match (keda, finalizers) {
+        (_, []) => return None,
+        (Some(_), [_]) => format!(
+            "where KEDA is gone, take {FINALIZER} off it: kubectl patch scaledobject {name} -n {namespace} --type merge -p \
+             '{{\"metadata\":{{\"finalizers\":null}}}}'"
+        ),
+        (Some(index), _) => {
+            let index = u32::try_from(index).ok()?;
+            let command = owners::without_finalizer(namespace, name, index);
+            format!("where KEDA is gone: {command}")
+        }
+        (None, _) => format!(
+            "its finalizers keep it: kubectl get scaledobject {name} -n {namespace} -o jsonpath='{{.metadata.finalizers}}'"
+        ),
+    };
+    Some(format!("it is being deleted and not scaled; {then}"))
 }
 
 fn is_deleted(node: &Node) -> bool {
@@ -242,12 +323,21 @@ impl Configuration {
         let is_it =
             |target: &Target| target.cluster.as_deref() == Some(cluster) && target.id == *id;
         self.targets.retain(|target| !is_it(target));
+        self.add(Severity::Error, cluster, id, message);
+    }
+
+    /// Says something of an object of a cluster.
+    pub(crate) fn warn(&mut self, cluster: &str, id: &TargetId, message: String) {
+        self.add(Severity::Warning, cluster, id, message);
+    }
+
+    fn add(&mut self, severity: Severity, cluster: &str, id: &TargetId, message: String) {
         self.findings.push(Finding {
             origin: Origin::Cluster(cluster.to_owned()),
             document: 0,
             object: Some(id.to_string()),
             problem: Problem {
-                severity: Severity::Error,
+                severity,
                 position: None,
                 path: String::new(),
                 message,

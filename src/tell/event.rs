@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Live, shortened};
+use super::Live;
+use super::brief::shortened;
 use crate::decide::{Decision, Reason};
 use crate::pass::{Decided, Effect};
 use crate::ports::{Event, FaultKind};

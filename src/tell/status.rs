@@ -7,16 +7,18 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Live, shortened};
+use super::Live;
+use super::brief::{brief, is_same};
 use crate::decide::{Decision, Limit, Observation, Reading, Reason};
-use crate::manifest::{Configuration, Target, TargetId};
+use crate::manifest::{Configuration, Finding, Target, TargetId};
+use crate::owners;
 use crate::pass::{Decided, Effect};
 use crate::policy::{CronTrigger, Policy, Trigger};
-use crate::ports::FaultKind;
+use crate::ports::{Fault, FaultKind};
 use crate::state::State;
 
-/// Bytes of a condition's message: more than a line of `kubectl describe` is not read.
-const MAX_MESSAGE: usize = 1024;
+/// Bytes of a condition's message: one line, with cause and cure. Longer evidence is in the log.
+const MAX_MESSAGE: usize = 250;
 
 /// What a condition says: status, reason, message.
 type Said = (&'static str, String, String);
@@ -73,6 +75,7 @@ pub(super) fn of(live: Live<'_, '_>, listed: &Json) -> Option<Json> {
         ("Fallback", fallback(target, decided)),
         ("Paused", paused(target, decided)),
     ]);
+    let conditions = settled(conditions, listed);
     status.insert("conditions".into(), conditions);
     Some(Json::Object(status))
 }
@@ -89,26 +92,98 @@ pub(super) fn refused(
         finding.object.as_ref() == Some(&name) && finding.origin.is_cluster(cluster)
     });
     let problems: Vec<String> = problems
-        .map(|finding| finding.problem.to_string())
+        .map(|finding| cause(finding, configuration))
         .collect();
-    if problems.is_empty() {
-        return None;
-    }
+    let message = all_or_first(&problems)?;
+    Some(not_run("ScaledObjectCheckFailed", message, listed))
+}
+
+/// The status of an object that is being deleted and kept by a finalizer.
+pub(super) fn deleted(left: &str, listed: &Json) -> Json {
+    not_run("ScaledObjectDeleted", left.to_owned(), listed)
+}
+
+fn not_run(reason: &str, message: String, listed: &Json) -> Json {
     let mut status = Map::new();
     for key in ["originalReplicaCount", "lastActiveTime"] {
         put(&mut status, key, listed.get(key).cloned());
     }
-    let failed = "ScaledObjectCheckFailed".to_owned();
     let unknown = || unknown("ScaledObject check failed");
-    let ready = ("False", failed, problems.join("; "));
     let conditions = conditions([
-        ("Ready", ready),
+        ("Ready", said("False", reason, message)),
         ("Active", unknown()),
         ("Fallback", unknown()),
         ("Paused", unknown()),
     ]);
     status.insert("conditions".into(), conditions);
-    Some(Json::Object(status))
+    Json::Object(status)
+}
+
+/// All problems where they fit, else the first, and how many more the log names.
+fn all_or_first(problems: &[String]) -> Option<String> {
+    let first = problems.first()?;
+    let all = problems.join("; ");
+    if all.len() <= MAX_MESSAGE || problems.len() == 1 {
+        return Some(all);
+    }
+    let more = format!(" (and {} more: see the log)", problems.len() - 1);
+    Some(brief(first, MAX_MESSAGE - more.len()) + &more)
+}
+
+/// What is wrong with an object. Where that is its authentication, what is wrong with that.
+fn cause(finding: &Finding, configuration: &Configuration) -> String {
+    let problem = &finding.problem;
+    let own = problem.to_string();
+    let namespace = finding.object.as_ref();
+    let namespace = namespace.and_then(|object| object.split_once('/'));
+    let (Some((namespace, _)), true) = (namespace, problem.path.ends_with(".authenticationRef"))
+    else {
+        return own;
+    };
+    let Some((_, rest)) = problem.message.split_once("the authentication `") else {
+        return own;
+    };
+    let Some((name, "has errors")) = rest.split_once("` ") else {
+        return own;
+    };
+    let here = format!("TriggerAuthentication {namespace}/{name}");
+    let everywhere = format!("ClusterTriggerAuthentication {name}");
+    let first = |object: &str| {
+        let mut errors = configuration.errors();
+        errors
+            .find(|error| error.origin == finding.origin && error.object.as_deref() == Some(object))
+    };
+    if let Some(error) = first(&here) {
+        return format!("{here}: {}", error.problem);
+    }
+    match first(&everywhere) {
+        // Its values are not for each reader of the ScaledObject.
+        Some(error) => format!(
+            "{everywhere}: {} is wrong; the function's log says how",
+            error.problem.path
+        ),
+        None => own,
+    }
+}
+
+/// The conditions, where a message that differs in its times and request ids alone stays as it was.
+fn settled(mut conditions: Json, listed: &Json) -> Json {
+    let known = listed.get("conditions").and_then(Json::as_array);
+    for condition in conditions.as_array_mut().into_iter().flatten() {
+        let before = known.into_iter().flatten().find(|before| {
+            let same = |key: &str| before.get(key) == condition.get(key);
+            let text = |condition: &Json| condition["message"].as_str().map(str::to_owned);
+            let is_same = match (text(before), text(condition)) {
+                (Some(before), Some(now)) => is_same(&before, &now),
+                _ => false,
+            };
+            same("type") && same("status") && same("reason") && is_same
+        });
+        if let Some(before) = before {
+            condition["message"] = before["message"].clone();
+        }
+    }
+    conditions
 }
 
 fn put(status: &mut Map<String, Json>, key: &str, value: Option<Json>) {
@@ -119,7 +194,7 @@ fn put(status: &mut Map<String, Json>, key: &str, value: Option<Json>) {
 
 fn conditions(all: [(&str, Said); 4]) -> Json {
     let one = |(kind, (status, reason, message)): (&str, Said)| {
-        let message = shortened(&message, MAX_MESSAGE);
+        let message = brief(&message, MAX_MESSAGE);
         json!({"type": kind, "status": status, "reason": reason, "message": message})
     };
     all.into_iter().map(one).collect()
@@ -227,30 +302,31 @@ fn ready(live: Live<'_, '_>) -> Said {
     let Decision {
         reason, contested, ..
     } = decision;
+    let namespace = &outcome.target.id.namespace;
     if *reason == Reason::OtherOwner {
-        let message = "another autoscaler scales the workload; the events of the workload name it";
-        return said("False", reason.name(), message);
+        let owner = owners::explain(namespace, &observation.conflicts);
+        return said("False", reason.name(), owner);
     }
     if *contested {
-        let message = "somebody else keeps changing the count of the workload";
-        return said("False", Reason::Contested.name(), message);
+        let code = Reason::Contested.name();
+        let fault = outcome.faults.iter().find(|fault| fault.code == code);
+        let message = fault.map_or("another writer keeps changing the count", |fault| {
+            &fault.message
+        });
+        return said("False", code, message);
     }
-    let failing = failing(observation);
+    let failing = failing(observation, &outcome.faults);
     match failing.len() {
         0 => {}
         some if some == observation.readings.len() => {
-            let message = "Triggers defined in ScaledObject are not working correctly";
-            return said("False", "TriggerError", told(message, &failing));
+            return said("False", "TriggerError", first_of(&failing));
         }
-        _ => {
-            let message = "Some triggers defined in ScaledObject are not working correctly";
-            return said("Unknown", "PartialTriggerError", told(message, &failing));
-        }
+        _ => return said("Unknown", "PartialTriggerError", first_of(&failing)),
     }
     if let (Effect::NotDone, Some(fault)) = (outcome.effect, outcome.faults.last()) {
-        // Without its message, whose counts follow the queue.
-        let message = "The count of the workload could not be written; the log says why";
-        return said("False", &fault.code, message);
+        // Without the counts, which follow the queue.
+        let counts = format!(" from {} to {}", decision.from, decision.to);
+        return said("False", &fault.code, fault.message.replace(&counts, ""));
     }
     let fault = outcome.faults.iter();
     let mut fault = fault.filter(|fault| fault.kind == FaultKind::Failed);
@@ -264,18 +340,31 @@ fn ready(live: Live<'_, '_>) -> Said {
     }
 }
 
-/// The triggers that could not be read, with the code of each.
-fn failing(observation: &Observation) -> Vec<String> {
+/// The triggers that could not be read, and why. The faults of the readings come first, in the order of the triggers.
+fn failing<'o>(observation: &'o Observation, faults: &'o [Fault]) -> Vec<(usize, &'o str)> {
     let readings = observation.readings.iter().enumerate();
     let failing = readings.filter_map(|(index, reading)| match reading {
-        Reading::Failed { error } => Some(format!("spec.triggers[{index}] {error}")),
+        Reading::Failed { error } => Some((index, error.as_str())),
         Reading::Queue(_) | Reading::Metric(_) | Reading::Cron => None,
+    });
+    let mut faults = faults.iter();
+    let failing = failing.map(|(index, error)| {
+        let fault = faults.next().filter(|fault| fault.code == error);
+        (index, fault.map_or(error, |fault| &fault.message))
     });
     failing.collect()
 }
 
-fn told(message: &str, failing: &[String]) -> String {
-    format!("{message}: {}", failing.join(", "))
+/// What is wrong with the first of these triggers, and with how many more something is.
+fn first_of(failing: &[(usize, &str)]) -> String {
+    let Some(((index, why), more)) = failing.split_first() else {
+        return String::new();
+    };
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("spec.triggers[{index}]{more}: {why}")
 }
 
 fn active(target: &Target, decided: Option<&Decided>) -> Said {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::function::{Directory, Function};
+use crate::support::owners::create_autoscaler;
 use crate::support::{
     PATIENCE, WORKER, assert_names, bare, count, furnish, sandbox, scaled_object,
 };
@@ -433,6 +434,47 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
         ended(spawn_command("check", &variables, &["--config", "file:x"])).await;
     assert_eq!(code, 1);
     assert_names(&errors, &["names the file `x`", "-f FILE"]);
+}
+
+/// Before the switch-over, and not at the first change.
+#[tokio::test]
+async fn other_owners_and_names_without_objects_are_seen_beforehand() {
+    let sandbox = bare(SandboxOptions {
+        rbac: include_str!(
+            "../../infra/kubernetes/components/cluster-mode-all-namespaces/clusterrole.yaml"
+        )
+        .to_owned(),
+        ..SandboxOptions::default()
+    })
+    .await;
+    furnish(&sandbox);
+    sandbox.kubernetes().set_keda_installed(true);
+    let worker = parse_yaml(WORKER.as_bytes()).remove(0).root.unwrap();
+    sandbox.kubernetes().create(worker.to_json()).unwrap();
+    create_autoscaler(&sandbox, "web", |_| {});
+    // There is nothing to change.
+    sandbox.queues().set_counts("orders", 20, 0, 0);
+    let variables = environment(&sandbox);
+    let owner = [
+        "HorizontalPodAutoscaler web scales it",
+        "kubectl delete hpa web -n default",
+    ];
+    let config = ["--config", "cluster:default,shpo"];
+    let (code, text, _) = ended(spawn_command("check", &variables, &config)).await;
+    assert_eq!(code, 0, "{text}");
+    assert_names(&text, &owner);
+    assert_names(
+        &text,
+        &[
+            "cluster demo (default/worker): warning: the count would be held",
+            "warning: no ScaledObject is in namespace `shpo`",
+        ],
+    );
+    let wide = [&config[..], &["-o", "wide"]].concat();
+    let (_, table, _) = ended(spawn(&variables, &wide)).await;
+    assert_names(&table, &owner);
+    assert_names(&table, &["OtherOwner"]);
+    assert_eq!((count(&sandbox, "PATCH"), count(&sandbox, "POST")), (0, 0));
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! The lists that other owners are looked for in. Only what decides is read; the rest of each object is skipped unread.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::Clusters;
 use super::list::{Listed, Question, list};
 use crate::fields::{go_bool, is_dns_subdomain};
 use crate::owners::{Autoscaler, FINALIZER, ScaledObject, TargetRef};
-use crate::ports::{Fault, Namespace};
+use crate::ports::{Fault, Namespace, Scope};
 
 const AUTOSCALERS: Listed = Listed {
     group: "autoscaling",
@@ -36,7 +39,60 @@ pub(super) async fn scaled_objects(
     clusters: &Clusters,
     namespace: &Namespace,
 ) -> Result<Vec<ScaledObject>, Fault> {
+    if let Some(known) = clusters.scaled_objects.of(namespace) {
+        return Ok(known);
+    }
     list_owners(clusters, namespace, &SCALED_OBJECTS, scaled_object).await
+}
+
+/// The ScaledObjects that were listed in this invocation to see what is to be scaled. They say as well to whom an autoscaler of
+/// KEDA belongs, so that nobody lists them twice. Whether there is such an autoscaler is asked before each write.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<BTreeMap<Scope, OfNamespaces>>);
+
+type OfNamespaces = BTreeMap<String, Vec<ScaledObject>>;
+
+impl Known {
+    pub(super) fn begin_invocation(&self) {
+        self.lock().clear();
+    }
+
+    /// Keeps a whole list, each object with its namespace. One that is not understood makes none of it: who needs it lists anew.
+    pub(super) fn keep(&self, scope: &Scope, objects: Vec<Option<(String, ScaledObject)>>) {
+        let objects: Option<Vec<_>> = objects.into_iter().collect();
+        let Some(objects) = objects else {
+            return;
+        };
+        let mut found = OfNamespaces::default();
+        for (namespace, object) in objects {
+            found.entry(namespace).or_default().push(object);
+        }
+        self.lock().insert(scope.clone(), found);
+    }
+
+    /// Those of a namespace, where they are known.
+    fn of(&self, namespace: &Namespace) -> Option<Vec<ScaledObject>> {
+        let Namespace { cluster, name } = namespace;
+        let known = self.lock();
+        let found = [Some(name.clone()), None]
+            .into_iter()
+            .find_map(|namespace| {
+                let cluster = cluster.clone();
+                known.get(&Scope { cluster, namespace })
+            });
+        Some(found?.get(name).cloned().unwrap_or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Scope, OfNamespaces>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an object says here, and its namespace.
+pub(super) fn read(raw: &RawValue) -> Option<(String, ScaledObject)> {
+    let object: ScaledObjectObject = serde_json::from_str(raw.get()).ok()?;
+    let namespace = object.metadata.namespace.clone()?;
+    Some((namespace, scaled_object(object)?))
 }
 
 async fn list_owners<W: DeserializeOwned, T>(
@@ -201,6 +257,7 @@ impl From<KedaTarget> for TargetRef {
 #[derive(Deserialize)]
 struct Metadata {
     name: String,
+    namespace: Option<String>,
     labels: Option<Labels>,
     annotations: Option<Annotations>,
     #[serde(rename = "ownerReferences")]

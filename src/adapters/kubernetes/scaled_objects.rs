@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::list::{Listed, Question, list};
-use super::{Call, Clusters, FIELD_MANAGER};
+use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::document::{Node, Value, parse_json};
 use crate::policy::Mode;
 use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Statuses, Version};
@@ -50,7 +50,17 @@ impl Objects for Clusters {
             listed: &listed,
             why,
         };
-        list(self, &question, |raw: Box<RawValue>| object(&raw)).await
+        let is_owner = kind == ObjectKind::ScaledObject;
+        let read = |raw: Box<RawValue>| {
+            let owner = is_owner.then(|| owners::read(&raw)).flatten();
+            Some((object(&raw)?, owner))
+        };
+        let found = list(self, &question, read).await?;
+        let (nodes, owners): (Vec<Node>, Vec<_>) = found.into_iter().unzip();
+        if is_owner {
+            self.scaled_objects.keep(scope, owners);
+        }
+        Ok(nodes)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{decisions, replicas, writes};
 use crate::support::function::Function;
-use crate::support::owners::create_autoscaler_of_keda;
+use crate::support::owners::{create_autoscaler, create_autoscaler_of_keda};
 use crate::support::{WORKER, actions, assert_names, bare, count, furnish, scaled_object, until};
 
 const BASE: &str = include_str!("../../../infra/kubernetes/role.yaml");
@@ -131,7 +131,7 @@ async fn nobody_asks_for_authentications_that_no_object_refers_to() {
     });
     function(&sandbox, &[]).await.answer("{}").await;
     assert_eq!(writes(&sandbox), [(2, 7)]);
-    assert_eq!(count(&sandbox, OBJECTS), 2, "one for the other owners");
+    assert_eq!(count(&sandbox, OBJECTS), 1, "also for the other owners");
     assert_eq!(
         count(
             &sandbox,
@@ -618,11 +618,14 @@ async fn two_objects_for_one_workload_are_both_refused() {
         &message,
         &["2 failed", "`default/second`", "`default/worker`"],
     );
-    for name in ["worker", "second"] {
+    for (name, other) in [("worker", "second"), ("second", "worker")] {
         let ready = condition(&object(&sandbox, name), "Ready");
         assert_names(
             &ready.2,
-            &["2 ScaledObjects want to scale Rollout `worker`"],
+            &[
+                "2 ScaledObjects want to scale Rollout `worker`",
+                &format!("remove the others: `default/{other}`"),
+            ],
         );
     }
     assert_eq!(writes(&sandbox), []);
@@ -713,7 +716,10 @@ async fn the_emergency_stop_and_failing_readings_are_in_the_status() {
             (ready.0.as_str(), ready.1.as_str()),
             ("False", "TriggerError")
         );
-        assert_names(&ready.2, &["spec.triggers[0] "]);
+        assert_names(
+            &ready.2,
+            &["spec.triggers[0]: ", "orders", "aws sqs get-queue-url"],
+        );
         assert_eq!(condition(&worker, "Fallback").0, fallback);
         assert_eq!(condition(&worker, "Active").0, active);
         assert_eq!(
@@ -742,4 +748,171 @@ async fn the_emergency_stop_and_failing_readings_are_in_the_status() {
     );
     assert_names(&paused.2, &["`pause`", "`outrigger`"]);
     assert_eq!(condition(&worker, "Ready").0, "True");
+}
+
+/// The condition is what `kubectl` shows: it says cause and cure in one line, and does not send its reader to the log.
+#[tokio::test]
+async fn a_condition_says_cause_and_cure_in_one_line() {
+    let sandbox = cluster_with(&format!("{EVERYWHERE}\n---\n{BASE}\n---\n{CLUSTER_MODE}")).await;
+    create(&sandbox, WORKER, |_| {});
+    create_autoscaler(&sandbox, "web", |_| {});
+    for (kind, name) in [
+        ("TriggerAuthentication", "broken"),
+        ("ClusterTriggerAuthentication", "hidden"),
+    ] {
+        let mut authentication = json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": kind, "metadata": {"name": name},
+            "spec": {"podIdentity": {"provider": "aws", "roleArn": "secret-role"}},
+        });
+        if kind == "TriggerAuthentication" {
+            authentication["metadata"]["namespace"] = json!("default");
+        }
+        sandbox.kubernetes().create(authentication).unwrap();
+        create(&sandbox, &scaled_object(name), |object| {
+            let trigger = &mut object["spec"]["triggers"][0];
+            trigger["authenticationRef"] = json!({"name": name, "kind": kind});
+            trigger["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("identityOwner");
+        });
+    }
+    create(&sandbox, &scaled_object("many"), |object| {
+        for key in [
+            "queueLenght",
+            "awsRegoin",
+            "activationQueueLenght",
+            "scaleOnInflght",
+            "identityOwnr",
+        ] {
+            object["spec"]["triggers"][0]["metadata"][key] = json!("3");
+        }
+    });
+    function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:")])
+        .await
+        .error("{}")
+        .await;
+    let ready = |name: &str| {
+        let (_, _, message) = condition(&object(&sandbox, name), "Ready");
+        assert!(message.len() <= 250 && !message.contains('\n'), "{message}");
+        message
+    };
+    assert_names(
+        &ready("worker"),
+        &[
+            "HorizontalPodAutoscaler web scales it",
+            "kubectl delete hpa web -n default",
+        ],
+    );
+    assert_names(
+        &ready("broken"),
+        &[
+            "TriggerAuthentication default/broken: spec.podIdentity.roleArn: ",
+            "secret-role",
+        ],
+    );
+    let hidden = ready("hidden");
+    assert_names(
+        &hidden,
+        &["ClusterTriggerAuthentication hidden: spec.podIdentity.roleArn is wrong"],
+    );
+    assert!(!hidden.contains("secret-role"), "{hidden}");
+    let many = ready("many");
+    assert_names(&many, &["did you mean", "more: see the log)"]);
+}
+
+/// With the namespace its Role goes: each of its objects would fail on its own, at each poll.
+#[tokio::test]
+async fn a_namespace_that_was_deleted_is_one_fault() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    for index in 0..20 {
+        create(&sandbox, &scaled_object(&format!("w{index}")), |_| {});
+    }
+    let function = function(&sandbox, &[]).await;
+    function.error("{}").await;
+    sandbox.clear_requests();
+    function.new_lines();
+    for path in ["GET /api", "PATCH /api", "POST /api"] {
+        sandbox
+            .kubernetes()
+            .fail(path, KubernetesFault::Status(403), 1_000);
+    }
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "nothing in namespace `default` may be read any more",
+            "kubectl get namespace default",
+            "OUTRIGGER_CONFIG",
+        ],
+    );
+    let requests = actions(&sandbox, Service::Kubernetes);
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    assert!(function.new_lines().len() < 4);
+    assert!(message.len() < 1_500, "{message}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_misspelt_is_named_so() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[("OUTRIGGER_CONFIG", "cluster:default,defualt")]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &[
+            "403",
+            "where there is no namespace `defualt` (kubectl get namespace defualt) correct OUTRIGGER_CONFIG",
+        ],
+    );
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+}
+
+#[tokio::test]
+async fn what_a_finalizer_keeps_is_named_with_the_command() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |_| {});
+    let function = function(&sandbox, &[]).await;
+    function.answer("{}").await;
+    assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+    let set = |finalizers: Json| {
+        sandbox
+            .kubernetes()
+            .edit("scaledobjects", "default", "worker", |object| {
+                object["metadata"]["deletionTimestamp"] = json!("2026-11-23T00:00:00Z");
+                object["metadata"]["finalizers"] = finalizers;
+            });
+    };
+    let one = "kubectl patch scaledobject worker -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'";
+    let two = "kubectl patch scaledobject worker -n default --type json -p '[{\"op\":\"test\",\"path\":\"/metadata/finalizers/1\",\
+        \"value\":\"finalizer.keda.sh\"},{\"op\":\"remove\",\"path\":\"/metadata/finalizers/1\"}]'";
+    for (finalizers, command) in [
+        (json!(["finalizer.keda.sh"]), one),
+        (json!(["a", "finalizer.keda.sh"]), two),
+        (json!(["a"]), "{.metadata.finalizers}"),
+    ] {
+        let is_kedas = finalizers.to_string().contains("keda");
+        set(finalizers);
+        function.new_lines();
+        function.answer("{}").await;
+        let (status, _, message) = condition(&object(&sandbox, "worker"), "Ready");
+        assert_eq!(status, "False");
+        assert_names(&message, &["it is being deleted", command]);
+        assert!(message.len() <= 250, "{message}");
+        let lines = function.new_lines();
+        let findings = lines.iter().filter_map(|line| line["finding"].as_str());
+        let named = findings.filter(|finding| finding.contains(command)).count();
+        assert_eq!(named, usize::from(is_kedas));
+        sandbox.clear_requests();
+        function.answer("{}").await;
+        assert_eq!(count(&sandbox, "PATCH"), 0);
+    }
+    // While its operator acts on it, its status and its end are the operator's.
+    set(json!(["finalizer.keda.sh"]));
+    create_autoscaler_of_keda(&sandbox, "worker");
+    function.new_lines();
+    function.answer("{}").await;
+    assert_eq!(count(&sandbox, "PATCH"), 0);
+    assert!(!format!("{:?}", function.new_lines()).contains("kubectl patch"));
 }
