@@ -71,7 +71,7 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
 
 /// Variables of this project's own scripts, tests and benchmarks, and what reads each. They say nothing to the function, and whoever
 /// has one set for `.ci/run` runs `outrigger` in the same environment.
-pub const NOT_SETTINGS: [(&str, &str); 5] = [
+pub const NOT_SETTINGS: [(&str, &str); 6] = [
     (
         "OUTRIGGER_CACHE",
         "`.ci/run` and what it calls: where builds and tools are kept",
@@ -84,6 +84,7 @@ pub const NOT_SETTINGS: [(&str, &str); 5] = [
         "OUTRIGGER_EMPTY_LAMBDA",
         "the benchmarks: a function that does nothing",
     ),
+    ("OUTRIGGER_FIGURES", "`benches/real`: figures are asked for"),
     (
         "OUTRIGGER_PACKAGE",
         "the tests: the package of cargo-lambda",

@@ -91,9 +91,7 @@ pub(super) fn refused(
     let problems = configuration.errors().filter(|finding| {
         finding.object.as_ref() == Some(&name) && finding.origin.is_cluster(cluster)
     });
-    let problems: Vec<String> = problems
-        .map(|finding| cause(finding, configuration))
-        .collect();
+    let problems: Vec<String> = problems.map(cause).collect();
     let message = all_or_first(&problems)?;
     Some(not_run("ScaledObjectCheckFailed", message, listed))
 }
@@ -130,39 +128,13 @@ fn all_or_first(problems: &[String]) -> Option<String> {
     Some(brief(first, MAX_MESSAGE - more.len()) + &more)
 }
 
-/// What is wrong with an object. Where that is its authentication, what is wrong with that.
-fn cause(finding: &Finding, configuration: &Configuration) -> String {
+/// What is wrong with an object. The values of a cluster-wide authentication are not for each reader of the ScaledObject.
+fn cause(finding: &Finding) -> String {
     let problem = &finding.problem;
-    let own = problem.to_string();
-    let namespace = finding.object.as_ref();
-    let namespace = namespace.and_then(|object| object.split_once('/'));
-    let (Some((namespace, _)), true) = (namespace, problem.path.ends_with(".authenticationRef"))
-    else {
-        return own;
-    };
-    let Some((_, rest)) = problem.message.split_once("the authentication `") else {
-        return own;
-    };
-    let Some((name, "has errors")) = rest.split_once("` ") else {
-        return own;
-    };
-    let here = format!("TriggerAuthentication {namespace}/{name}");
-    let everywhere = format!("ClusterTriggerAuthentication {name}");
-    let first = |object: &str| {
-        let mut errors = configuration.errors();
-        errors
-            .find(|error| error.origin == finding.origin && error.object.as_deref() == Some(object))
-    };
-    if let Some(error) = first(&here) {
-        return format!("{here}: {}", error.problem);
-    }
-    match first(&everywhere) {
-        // Its values are not for each reader of the ScaledObject.
-        Some(error) => format!(
-            "{everywhere}: {} is wrong; the function's log says how",
-            error.problem.path
-        ),
-        None => own,
+    if problem.path.starts_with("ClusterTriggerAuthentication ") {
+        format!("{} is wrong; the function's log says how", problem.path)
+    } else {
+        problem.to_string()
     }
 }
 
