@@ -60,6 +60,7 @@ impl<'a> Expected<'a> {
         };
         let mut decision = decide(&target.policy, &observation, state.as_ref(), frame.now);
         let asks = match target.policy.mode {
+            Mode::Live if frame.dry_run => true,
             Mode::Live => decision.depends_on_owners(state.as_ref()),
             Mode::Shadow => decision.is_scale(),
         };
