@@ -222,7 +222,10 @@ impl Function {
                 found != Found::Resting
             });
             let polled = polled.map(|((poll, _), outcome)| (poll.target, outcome));
-            let (places, outcomes): (Vec<usize>, Vec<Outcome<'_>>) = polled.unzip();
+            let mut polled: Vec<(usize, Outcome<'_>)> = polled.collect();
+            // What is said of them has the order of the configuration, whoever came first.
+            polled.sort_by_key(|(place, _)| *place);
+            let (places, outcomes): (Vec<usize>, Vec<Outcome<'_>>) = polled.into_iter().unzip();
             passed.outcomes = outcomes;
             self.log_pass(&passed, now);
             if let Some(voice) = &voice {
