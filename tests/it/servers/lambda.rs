@@ -189,8 +189,8 @@ impl Deployed {
         super::lab::settled(cause, async || {
             let log = self.log();
             let is_told = log.iter().any(|line| {
-                let summary = &line["summary"];
-                summary["cause"] == cause && summary["reasons"]["QueueDepth"] == 1
+                // Once the follow-up poll is over, too: then the reason is another one.
+                line["summary"]["cause"] == cause && line["ScaledOut"] == 1
             });
             if is_told {
                 Ok(())
