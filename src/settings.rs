@@ -71,7 +71,7 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
 
 /// Variables of this project's own scripts, tests and benchmarks, and what reads each. They say nothing to the function, and whoever
 /// has one set for `.ci/run` runs `outrigger` in the same environment.
-pub const NOT_SETTINGS: [(&str, &str); 6] = [
+pub const NOT_SETTINGS: [(&str, &str); 7] = [
     (
         "OUTRIGGER_CACHE",
         "`.ci/run` and what it calls: where builds and tools are kept",
@@ -88,6 +88,10 @@ pub const NOT_SETTINGS: [(&str, &str); 6] = [
     (
         "OUTRIGGER_PACKAGE",
         "the tests: the package of cargo-lambda",
+    ),
+    (
+        "OUTRIGGER_ARM64_PACKAGE",
+        "the tests: the same for arm64, which is run under emulation",
     ),
     (
         "OUTRIGGER_DEPLOY_TOOLS",

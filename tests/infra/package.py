@@ -4,7 +4,7 @@
 
 FOLDER gets the package, target/lambda/outrigger-lambda/bootstrap.zip. Nothing is compiled: in place of cargo stands a program
 that writes down what it is asked to build, and PROGRAM lies where the result would. So a build for arm64 is tried as well,
-without its toolchain.
+without its toolchain. What PROGRAM is for, x86-64 or arm64, is what the function is deployed for.
 """
 
 import json
@@ -16,6 +16,8 @@ import sys
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# By the field e_machine of its header, as cargo-lambda tells.
+ARCHITECTURES = {62: "x86_64", 183: "arm64"}
 TARGETS = {"--arm64": "aarch64-unknown-linux-gnu", "--x86-64": "x86_64-unknown-linux-gnu"}
 
 # What `cargo lambda deploy` is to do with no more than Cargo.toml.
@@ -78,7 +80,8 @@ def main():
     package = folder / "target/lambda/outrigger-lambda/bootstrap.zip"
     packed(package)
     planned(json.loads(run("deploy", *HOW, "--output-format", "json")))
-    documented(run("deploy", *HOW).replace(f"{folder}/", ""))
+    architecture = ARCHITECTURES[int.from_bytes(program.read_bytes()[18:20], "little")]
+    documented(run("deploy", *HOW).replace(f"{folder}/", ""), architecture)
     print(package)
 
 
@@ -122,8 +125,11 @@ def planned(deployment):
     assert {file.split("/")[-1] for file in deployment["files"]} == FILES, deployment["files"]
 
 
-def documented(output):
-    """The README shows these lines, but for how old the binary is and where AWS is."""
+def documented(output, architecture):
+    """The README shows these lines for x86-64, but for how old the binary is and where AWS is."""
+    deployed = f"architecture {architecture}\n"
+    assert deployed in output, f"not deployed for {architecture}: {output}"
+    output = output.replace(deployed, "architecture x86_64\n")
     readme = (ROOT / "README.md").read_text()
     shown = readme.split("$ cargo lambda deploy --dry")[1].split("```")[0]
     shown = [line.strip() for line in shown.splitlines()[1:] if line.strip()]

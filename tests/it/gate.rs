@@ -224,7 +224,10 @@ fn every_variable_that_is_read_is_known() {
             };
             for mark in marks {
                 for rest in text.split(&format!("{mark}OUTRIGGER_")).skip(1) {
-                    let end = rest.find(|char: char| !char.is_ascii_uppercase() && char != '_');
+                    let is_name = |char: char| {
+                        char.is_ascii_uppercase() || char.is_ascii_digit() || char == '_'
+                    };
+                    let end = rest.find(|char| !is_name(char));
                     read.insert(format!("OUTRIGGER_{}", &rest[..end.unwrap_or(rest.len())]));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outrigger::sandbox::Service;
+use outrigger::sandbox::{Sandbox, Service};
 
 use super::{replicas, summary, writes};
 use crate::support::function::Function;
@@ -59,45 +59,58 @@ fn every_file_is_listed() {
 #[tokio::test]
 async fn every_file_does_what_it_says() {
     for (file, expected) in EVENTS {
-        let event = std::fs::read(format!("{DIRECTORY}/{file}")).unwrap();
         let sandbox = sandbox().await;
-        // As long as the window, so that a schedule polls once, too.
-        let polled = WORKER.replace("minReplicaCount", "pollingInterval: 60\n  minReplicaCount");
-        let function = Function::start(&sandbox, &polled, &[]).await;
-        match expected {
-            Expected::Scaled => {
-                let answer = function.answer(event).await;
-                let target = &answer["targets"][0];
-                assert_eq!(target["effect"], "scaled", "{file}: {answer}");
-                assert_eq!((&target["from"], &target["to"]), (&2.into(), &7.into()));
-                assert_eq!(writes(&sandbox), [(2, 7)], "{file}");
-            }
-            Expected::NobodyReads => {
-                let answer = function.answer(event).await;
-                let note = answer["note"].as_str().unwrap();
-                assert_names(note, &["no target reads the queue `invoices-archive`"]);
-                assert_eq!(answer["targets"], serde_json::json!([]));
-                assert_eq!(sandbox.requests(), [], "{file}");
-                let lines = function.new_lines();
-                assert_eq!(summary(&lines)["summary"]["note"], note);
-            }
-            Expected::Unknown(name) => {
-                let (kind, message) = function.error(event).await;
-                assert_eq!(kind, "Outrigger.TargetsFailed", "{file}");
-                assert_names(&message, &["1 failed", name, "`namespace/name`"]);
-                assert_eq!(writes(&sandbox), [(2, 7)], "{file}");
-            }
-            Expected::DryRun => {
-                let answer = function.answer(event).await;
-                let target = &answer["targets"][0];
-                assert_eq!(target["effect"], "dryRun", "{file}: {answer}");
-                assert_eq!((&target["from"], &target["to"]), (&2.into(), &7.into()));
-                let requests = actions(&sandbox, Service::Kubernetes);
-                assert!(!requests.is_empty());
-                let is_read = |request: &String| request.starts_with("GET ");
-                assert!(requests.iter().all(is_read), "{requests:?}");
-                assert_eq!(replicas(&sandbox), Some(2));
-            }
+        let function = Function::start(&sandbox, &polled_once(), &[]).await;
+        assert_does(file, expected, &sandbox, &function).await;
+    }
+}
+
+/// The configuration that the events are tried with: polled as often as the window is long, so that a schedule polls once, too.
+pub(crate) fn polled_once() -> String {
+    WORKER.replace("minReplicaCount", "pollingInterval: 60\n  minReplicaCount")
+}
+
+/// A new function with [`polled_once`] does what is expected of the file.
+pub(crate) async fn assert_does(
+    file: &str,
+    expected: Expected,
+    sandbox: &Sandbox,
+    function: &Function,
+) {
+    let event = std::fs::read(format!("{DIRECTORY}/{file}")).unwrap();
+    match expected {
+        Expected::Scaled => {
+            let answer = function.answer(event).await;
+            let target = &answer["targets"][0];
+            assert_eq!(target["effect"], "scaled", "{file}: {answer}");
+            assert_eq!((&target["from"], &target["to"]), (&2.into(), &7.into()));
+            assert_eq!(writes(sandbox), [(2, 7)], "{file}");
+        }
+        Expected::NobodyReads => {
+            let answer = function.answer(event).await;
+            let note = answer["note"].as_str().unwrap();
+            assert_names(note, &["no target reads the queue `invoices-archive`"]);
+            assert_eq!(answer["targets"], serde_json::json!([]));
+            assert_eq!(sandbox.requests(), [], "{file}");
+            let lines = function.new_lines();
+            assert_eq!(summary(&lines)["summary"]["note"], note);
+        }
+        Expected::Unknown(name) => {
+            let (kind, message) = function.error(event).await;
+            assert_eq!(kind, "Outrigger.TargetsFailed", "{file}");
+            assert_names(&message, &["1 failed", name, "`namespace/name`"]);
+            assert_eq!(writes(sandbox), [(2, 7)], "{file}");
+        }
+        Expected::DryRun => {
+            let answer = function.answer(event).await;
+            let target = &answer["targets"][0];
+            assert_eq!(target["effect"], "dryRun", "{file}: {answer}");
+            assert_eq!((&target["from"], &target["to"]), (&2.into(), &7.into()));
+            let requests = actions(sandbox, Service::Kubernetes);
+            assert!(!requests.is_empty());
+            let is_read = |request: &String| request.starts_with("GET ");
+            assert!(requests.iter().all(is_read), "{requests:?}");
+            assert_eq!(replicas(sandbox), Some(2));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ministack's, its token goes through the authenticator of EKS back to the STS of ministack, and the API server is real.
 //! `DescribeCluster` is left out: no emulator describes a cluster whose certificate authority can be had.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -249,12 +250,16 @@ impl Deployed {
 
 /// The bytes of the package: the release build where one was made, and the tests' own where not.
 pub(super) fn packed(assets: &Assets, manifest: &str) -> Vec<u8> {
+    let made = from_environment("OUTRIGGER_PACKAGE");
+    packed_from(assets, made.unwrap_or_default(), manifest)
+}
+
+/// A package that cargo-lambda has made, with another configuration: compressing takes long. An empty name is none.
+pub(super) fn packed_from(assets: &Assets, made: OsString, manifest: &str) -> Vec<u8> {
     let program = program();
     let directory = Directory::new();
     let (package, configuration) = (directory.join("package"), directory.join("outrigger.yaml"));
     std::fs::write(&configuration, manifest).unwrap();
-    // The one that cargo-lambda has made, with another configuration; it compresses for longer.
-    let made = from_environment("OUTRIGGER_PACKAGE").unwrap_or_default();
     let packed = std::process::Command::new(assets.path("python/bin/python"))
         .args(["-c", PACK])
         .args([&package, &program, &configuration])
@@ -281,7 +286,7 @@ pub(super) fn program() -> PathBuf {
     clippy::disallowed_methods,
     reason = "where the release build and the tools are is known to the environment alone"
 )]
-pub(super) fn from_environment(variable: &str) -> Option<std::ffi::OsString> {
+pub(super) fn from_environment(variable: &str) -> Option<OsString> {
     std::env::var_os(variable)
 }
 

@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use outrigger::sandbox::Sandbox;
 use serde_json::json;
 
-use super::assets::{Assets, tell};
-use super::lambda::packed;
+use super::assets::{Assets, skip, tell};
+use super::lambda::{from_environment, packed, packed_from};
+use crate::process::events::{EVENTS, assert_does, polled_once};
 use crate::support::function::{Directory, Function};
 use crate::support::{WORKER, sandbox};
 
@@ -54,7 +56,8 @@ mount -o remount,bind,ro /
 cd /mnt
 touch /tmp/probe
 if touch probe || touch /var/probe || touch bootstrap; then exit 3; fi 2>/dev/null
-exec ./bootstrap
+shift
+exec "$@" ./bootstrap
 "#;
 
 /// As somebody who owns nothing: the folder is not writable to anybody else.
@@ -62,7 +65,8 @@ const PERMITTED: &str = r#"
 set -e
 cd "$1"
 if touch probe || touch bootstrap; then exit 3; fi 2>/dev/null
-exec ./bootstrap
+shift
+exec "$@" ./bootstrap
 "#;
 
 /// The way to confine a program that this machine has: a name, a program and its arguments.
@@ -89,26 +93,35 @@ fn way() -> (&'static str, Vec<&'static str>) {
     ("by the permissions of the folder", shell.to_vec())
 }
 
+/// What runs a program for arm64 on another machine, with the C library that it was linked with.
+const EMULATOR: [&str; 3] = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"];
+
+/// Starts the function of a package as Lambda would, by an emulator or by none.
+async fn start(assets: &Assets, package: &[u8], emulator: &[&str], sandbox: &Sandbox) -> Function {
+    let directory = Directory::new();
+    let [file, task] = ["package", "task"].map(|name| directory.join(name));
+    std::fs::write(&file, package).unwrap();
+    let unpacked = Command::new(assets.path("python/bin/python"))
+        .args(["-c", UNPACK])
+        .args([&file, &task])
+        .status();
+    assert!(unpacked.unwrap().success());
+    forbid_writing(&task);
+    let (_, mut command) = way();
+    let path = task.display().to_string();
+    command.push(&path);
+    command.extend(emulator);
+    Function::start_by(&command, directory, sandbox, &OF_LAMBDA).await
+}
+
 #[tokio::test]
 async fn it_runs_where_nothing_but_tmp_can_be_written() {
     let Some(assets) = Assets::find(&["python/bin/python"]) else {
         return;
     };
+    tell("confined", way().0);
     let sandbox = sandbox().await;
-    let directory = Directory::new();
-    let [package, task] = ["package", "task"].map(|name| directory.join(name));
-    std::fs::write(&package, packed(&assets, WORKER)).unwrap();
-    let unpacked = Command::new(assets.path("python/bin/python"))
-        .args(["-c", UNPACK])
-        .args([&package, &task])
-        .status();
-    assert!(unpacked.unwrap().success());
-    forbid_writing(&task);
-    let (name, mut command) = way();
-    tell("confined", name);
-    let path = task.display().to_string();
-    command.push(&path);
-    let function = Function::start_by(&command, directory, &sandbox, &OF_LAMBDA).await;
+    let function = start(&assets, &packed(&assets, WORKER), &[], &sandbox).await;
     let answer = function.answer("{}").await;
     assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
     let written = sandbox.kubernetes().scale_writes("default", "worker");
@@ -116,6 +129,26 @@ async fn it_runs_where_nothing_but_tmp_can_be_written() {
     let lines = function.new_lines();
     let summary = lines.iter().find_map(|line| line.get("summary")).unwrap();
     assert_eq!(summary["reasons"], json!({"QueueDepth": 1}));
+}
+
+/// Requests, TLS and tokens are those of the architecture too: its cryptography is written in assembler.
+#[tokio::test]
+async fn every_event_on_arm64() {
+    let Some(assets) = Assets::find(&["python/bin/python"]) else {
+        return;
+    };
+    let Some(made) = from_environment("OUTRIGGER_ARM64_PACKAGE") else {
+        skip(
+            "set OUTRIGGER_ARM64_PACKAGE to a package for arm64, as `.ci/run arm64` makes one of what tests/arm64/build prints",
+        );
+        return;
+    };
+    let package = packed_from(&assets, made, &polled_once());
+    for (file, expected) in EVENTS {
+        let sandbox = sandbox().await;
+        let function = start(&assets, &package, &EMULATOR, &sandbox).await;
+        assert_does(file, expected, &sandbox, &function).await;
+    }
 }
 
 fn forbid_writing(folder: &Path) {
