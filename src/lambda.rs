@@ -185,7 +185,7 @@ impl Function {
         let window = i64::from(self.settings.window_seconds.get());
         let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
         let known = { stale.is_empty() }
-            .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
+            .then(|| Known::of(&configuration, self.settings.default_cluster()));
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {

@@ -38,7 +38,7 @@ use crate::ports::{
     ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
-use crate::stop::{Known, LastStops};
+use crate::stop::{Known, LastStops, Mistake};
 use crate::ticks::Found;
 use act::{Act, Hand, Live, Remembered, Shadow, Task};
 use ledger::{Group, Ledger};
@@ -109,7 +109,7 @@ pub struct Plan<'p> {
     pub poll_seconds: Option<NonZeroU32>,
     /// What people have stopped.
     pub stops: &'p LastStops,
-    /// All targets of the function, polled now or not; `None` where they are not known in full.
+    /// All that the function has to do with, polled now or not; `None` where that is not known in full.
     pub known: Option<&'p Known>,
 }
 
@@ -149,6 +149,8 @@ pub struct Notice {
     pub namespace: Namespace,
     /// The sentence, which names the namespace.
     pub text: String,
+    /// Whether the invocation fails for it.
+    pub is_error: bool,
 }
 
 /// What came of one target.
@@ -371,10 +373,15 @@ impl<Q> SharedReads<'_, Q> {
         for (namespace, keys) in self.loaded() {
             let full = capacity::warning(&namespace.name, keys);
             let mistakes = known.map(|known| known.mistakes(namespace, keys));
-            let texts = full.into_iter().chain(mistakes.into_iter().flatten());
-            notices.extend(texts.map(|text| Notice {
+            let full = full.map(|text| Mistake {
+                text,
+                is_error: false,
+            });
+            let all = full.into_iter().chain(mistakes.into_iter().flatten());
+            notices.extend(all.map(|Mistake { text, is_error }| Notice {
                 namespace: namespace.clone(),
                 text,
+                is_error,
             }));
         }
         notices.into_iter().collect()
@@ -679,7 +686,7 @@ where
             stop: self
                 .plan
                 .stops
-                .of(&place.namespace, keys.as_deref(), &target.workload.key()),
+                .of(&place.namespace, keys.as_deref(), &target.workload),
             conflicts: stale(target),
             poll_seconds: { self.plan.poll_seconds }
                 .filter(|seconds| *seconds < target.policy.polling_seconds),

@@ -20,7 +20,9 @@ fn lines_name_targets() {
             name: "shop".into(),
         },
     );
-    let of = |pairs: &[(&str, &str)], target| stops.of(&namespace, Some(&keys(pairs)), target);
+    let of = |pairs: &[(&str, &str)], target| {
+        stops.of(&namespace, Some(&keys(pairs)), &workload(target))
+    };
     let (all, scale_in) = (
         Stop {
             all: true,
@@ -59,6 +61,8 @@ fn lines_name_targets() {
         "Rollout.*",
         "rollout.a, rollout.worker",
         "rollout.a rollout.worker",
+        "rollouts.example.com/worker",
+        "example.com/v1/rollout/worker",
     ] {
         assert_eq!(of(&[("pause", text)], "rollout.worker"), all, "{text}");
     }
@@ -91,18 +95,14 @@ fn what_cannot_be_read_lifts_no_stop() {
             name: "shop".into(),
         },
     );
-    assert_eq!(
-        stops.of(&namespace, None, "rollout.worker"),
-        Stop::default()
-    );
-    assert!(
-        stops
-            .of(&namespace, Some(&keys(&[("pause", "*")])), "rollout.worker")
-            .all
-    );
-    assert!(stops.of(&namespace, None, "rollout.worker").all);
-    assert!(!stops.of(&namespace, Some(&keys(&[])), "rollout.worker").all);
-    assert!(!stops.of(&namespace, None, "rollout.worker").all);
+    let of = |keys: Option<&BTreeMap<String, String>>| {
+        stops.of(&namespace, keys, &workload("rollout.worker"))
+    };
+    assert_eq!(of(None), Stop::default());
+    assert!(of(Some(&keys(&[("pause", "*")]))).all);
+    assert!(of(None).all);
+    assert!(!of(Some(&keys(&[]))).all);
+    assert!(!of(None).all);
 }
 
 fn shop() -> Namespace {
@@ -127,10 +127,19 @@ fn workloads(keys: &[&str]) -> Vec<WorkloadRef> {
         .collect()
 }
 
+fn workload(key: &str) -> WorkloadRef {
+    workloads(&[key]).remove(0)
+}
+
 /// The mistakes of these pairs.
+fn found(pairs: &[(&str, &str)], known: &[&str]) -> Vec<Mistake> {
+    mistakes(&keys(pairs), &Here::new("shop", &workloads(known), &[]))
+}
+
+/// The same in words.
 fn told(pairs: &[(&str, &str)], known: &[&str]) -> Vec<String> {
-    let known = workloads(known);
-    mistakes(&keys(pairs), "shop", &known.iter().collect::<Vec<_>>())
+    let found = found(pairs, known).into_iter();
+    found.map(|mistake| mistake.text).collect()
 }
 
 fn one(pairs: &[(&str, &str)], known: &[&str]) -> String {
@@ -323,28 +332,21 @@ fn a_name_that_stops_nothing_comes_with_the_nearest() {
     );
     for (typed, right) in [
         ("deployment.worker", "rollout.worker"),
-        ("deploy/web", "deployment.web"),
-        ("deployment.apps/web", "deployment.web"),
-        ("rollouts.argoproj.io/worker", "rollout.worker"),
         ("billing/worker", "rollout.worker"),
         ("rolout.worker", "rollout.worker"),
         ("Rollout.Workers", "rollout.worker"),
         ("rollout-worker", "rollout.worker"),
-        ("rollout:worker", "rollout.worker"),
         ("rolloutworker", "rollout.worker"),
         ("wroker", "rollout.worker"),
-        ("worker;", "rollout.worker"),
         ("my.bd", "statefulset.my.db"),
         ("rolout.*", "rollout.*"),
         ("rollout", "rollout.*"),
         ("deployments", "deployment.*"),
         ("shpo/*", "shop.*"),
-        ("shop", "*"),
-        ("*.*", "*"),
-        ("**", "*"),
         ("ture", "*"),
-        ("1", "*"),
-        ("everything", "*"),
+        ("evrything", "*"),
+        ("deploi/web", "deployment.web"),
+        ("rollouts.argoproj.oi/worker", "rollout.worker"),
     ] {
         for switch in [PAUSE, PAUSE_SCALE_IN] {
             let told = one(&[(switch, typed)], known);
@@ -372,7 +374,7 @@ fn without_a_near_name_the_names_are_listed() {
     assert!(one(&[("pause", "zzz")], &many).ends_with("`job.long-name-4` and 3 more"));
     assert!(one(&[("pause", "*")], &[]).ends_with("stops nothing: no target is in that namespace"));
     // A name of one letter is near to nothing.
-    assert!(one(&[("pause", "#")], &["job.a"]).ends_with("the names there are `job.a`"));
+    assert!(one(&[("pause", "b")], &["job.a"]).ends_with("the names there are `job.a`"));
 }
 
 #[test]
@@ -394,6 +396,185 @@ fn a_word_that_denies_a_stop_comes_with_how_one_ends() {
              kubectl patch cm outrigger -n shop --type merge -p '{\"data\":{\"pause\":null}}'"
         );
     }
+}
+
+/// The forms of a row of the README's table, by how its second column begins.
+fn rows() -> Vec<(Vec<String>, String)> {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme
+        .split_once("| in the text | stops |\n|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let rows = rows.map(|line| {
+        let (forms, meaning) = line.trim_matches(['|', ' ']).split_once(" | ").unwrap();
+        let forms = forms.split('`').skip(1).step_by(2).map(str::to_owned);
+        (forms.collect(), meaning.to_owned())
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_table_of_the_readme_is_true() {
+    let known = [
+        WorkloadRef {
+            kind: WorkloadKind::ROLLOUT,
+            name: "worker".to_owned(),
+        },
+        WorkloadRef {
+            kind: WorkloadKind::DEPLOYMENT,
+            name: "web".to_owned(),
+        },
+    ];
+    let mut forms = 0;
+    for (of_row, meaning) in rows() {
+        for form in of_row {
+            forms += 1;
+            let stops = LastStops::default();
+            let keys = keys(&[(PAUSE, &form)]);
+            let of = |workload| stops.of(&shop(), Some(&keys), workload).all;
+            let (worker, web) = (of(&known[0]), of(&known[1]));
+            assert_eq!(worker, !meaning.starts_with("nothing"), "{form}");
+            assert_eq!(web, meaning.starts_with("everything"), "{form}");
+            let told = mistakes(&keys, &Here::new("shop", &known, &[]));
+            let told: Vec<bool> = told.into_iter().map(|told| told.is_error).collect();
+            let expected: &[bool] = match &meaning {
+                error if error.contains("an error") => &[true],
+                warning if warning.contains("a warning") => &[false],
+                _ => &[],
+            };
+            assert_eq!(told, expected, "{form}");
+        }
+    }
+    assert!(forms > 40, "{forms}");
+    // What is read and what is written there are the same.
+    for word in EVERYTHING {
+        assert!(rows()[0].0.iter().any(|form| form == word), "{word}");
+    }
+}
+
+#[test]
+fn what_is_no_list_stops_everything_and_is_an_error() {
+    let told = one(&[("pause", "{all: true}")], WORKER);
+    assert_eq!(
+        told,
+        "the key `pause` of the ConfigMap `shop/outrigger` holds `{all: true}`, which is no list of names, and so stops everything in the \
+         namespace; write `*` for that, or names such as `rollout.worker`, and notes behind a `#`. This sets `*`: \
+         kubectl patch cm outrigger -n shop --type merge -p '{\"data\":{\"pause\":\"*\"}}'"
+    );
+    let told = one(&[("pause-scale-in", "rollout.worker: true")], WORKER);
+    assert!(
+        told.contains("and so stops all scale-in in the namespace"),
+        "{told}"
+    );
+    // Also where nobody can say which names are right.
+    let unreadable = [NotRun {
+        namespace: None,
+        workload: None,
+    }];
+    let here = &Here::new("shop", [], &unreadable);
+    assert!(mistakes(&keys(&[("pause", "a=b")]), here)[0].is_error);
+    // A command keeps it a stop of everything.
+    let told = told_first(&[("paused", "worker"), ("pause", "{all: true}")]);
+    assert!(
+        told.contains(r#"{"data":{"pause":"*","paused":null}}"#),
+        "{told}"
+    );
+}
+
+fn told_first(pairs: &[(&str, &str)]) -> String {
+    told(pairs, WORKER).remove(0)
+}
+
+#[test]
+fn what_asks_for_a_stop_in_vain_is_an_error_and_what_does_not_is_a_warning() {
+    let state = r#"{"v":1,"firstSeen":"2026-11-23T00:00:00Z","active":false}"#;
+    for (pairs, expected) in [
+        (&[("pause", "rollout.wroker")][..], true),
+        (&[("pause", "worker wroker")], true),
+        (&[("pause-scale-in", "deployment.worker")], true),
+        (&[("Pause", "*")], true),
+        (&[("stop", "rollout.worker")], true),
+        (&[("paused", "a=b")], true),
+        (&[("worker", "stop")], true),
+        (&[("pause", "")], false),
+        (&[("pause", "# incident 42: *")], false),
+        (&[("pause", "false")], false),
+        (&[("paused", "false")], false),
+        (&[("pause-note", "incident 42")], false),
+        (&[("notes", "call Ann")], false),
+        (&[("worker", "runs at night")], false),
+        // The state of a workload that another function scales, or that is gone.
+        (
+            &[("pause", "rollout.other"), ("rollout.other", state)],
+            false,
+        ),
+        (
+            &[("pause", "Rollouts/other"), ("rollout.other", state)],
+            false,
+        ),
+        (
+            &[("pause", "other"), ("shadow.rollout.other", state)],
+            false,
+        ),
+        (
+            &[("pause", "rollout.other"), ("rollout.another", state)],
+            true,
+        ),
+        (
+            &[("pause", "deployment.worker"), ("rollout.worker", state)],
+            true,
+        ),
+    ] {
+        let found = found(pairs, WORKER);
+        assert_eq!(found.len(), 1, "{pairs:?} {found:#?}");
+        assert_eq!(found[0].is_error, expected, "{pairs:?} {found:#?}");
+    }
+    let told = one(
+        &[("pause", "rollout.other"), ("rollout.other", state)],
+        WORKER,
+    );
+    assert_eq!(
+        told,
+        "`rollout.other` in the key `pause` of the ConfigMap `shop/outrigger` stops nothing of this function; `rollout.other` of the \
+         ConfigMap `shop/outrigger` holds the state of such a workload, which another function scales, or which is gone"
+    );
+    // Of many it is an error when one of those that are not named is.
+    let many: Vec<String> = (0..MAX_MISTAKES).map(|n| format!("note-{n}")).collect();
+    let mut pairs: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "")).collect();
+    assert!(!found(&pairs, WORKER).iter().any(|found| found.is_error));
+    pairs.push(("zzz", ""));
+    assert!(!found(&pairs, WORKER)[MAX_MISTAKES].is_error);
+    pairs.push(("worker", "*"));
+    assert!(found(&pairs, WORKER)[MAX_MISTAKES].is_error);
+}
+
+#[test]
+fn what_is_not_run_may_be_named() {
+    let not_run = |namespace: Option<&str>, key: Option<&str>| NotRun {
+        namespace: namespace.map(str::to_owned),
+        workload: key.map(workload),
+    };
+    let errors = |text: &str, not_run: &[NotRun]| -> Vec<bool> {
+        let known = workloads(WORKER);
+        let found = mistakes(&keys(&[(PAUSE, text)]), &Here::new("shop", &known, not_run));
+        found.into_iter().map(|found| found.is_error).collect()
+    };
+    let refused = [not_run(Some("shop"), Some("rollout.broken"))];
+    assert_eq!(errors("rollout.broken worker", &refused), [false; 0]);
+    assert_eq!(errors("rollout.brokn worker", &refused), [true]);
+    let elsewhere = [not_run(Some("billing"), Some("rollout.broken"))];
+    assert_eq!(errors("rollout.broken", &elsewhere), [true]);
+    // What cannot be read may be about any workload: then it is told, and fails nothing.
+    for namespace in [None, Some("shop")] {
+        assert_eq!(
+            errors("rollout.broken", &[not_run(namespace, None)]),
+            [false]
+        );
+    }
+    assert_eq!(
+        errors("rollout.broken", &[not_run(Some("billing"), None)]),
+        [true]
+    );
 }
 
 #[test]
@@ -427,13 +608,13 @@ fn many_mistakes_are_counted() {
     assert_eq!(words(10).len(), 10);
     assert_eq!(
         words(11).last().unwrap(),
-        "1 more key or name in the ConfigMap `shop/outrigger` stops nothing"
+        "1 more key or name in the ConfigMap `shop/outrigger` does not do what it says"
     );
     let many = words(50_000);
     assert_eq!(many.len(), MAX_MISTAKES + 1);
     assert_eq!(
         many.last().unwrap(),
-        "49990 more keys or names in the ConfigMap `shop/outrigger` stop nothing"
+        "49990 more keys or names in the ConfigMap `shop/outrigger` do not do what they say"
     );
 }
 
@@ -459,24 +640,6 @@ fn what_people_type_is_shortened_and_escaped() {
         one(&[("it's", "1")], WORKER)
             .ends_with("This removes it, in an editor: kubectl edit cm outrigger -n shop")
     );
-}
-
-/// How a stop was found before the forms were listed: a word is taken apart and compared with the target.
-fn names(text: &str, namespace: &str, target: &str) -> bool {
-    let Some((kind, name)) = target.split_once('.') else {
-        return false;
-    };
-    text.split(|separator: char| separator == ',' || separator.is_whitespace())
-        .map(|word| word.trim_matches(['"', '\'']).to_ascii_lowercase())
-        .any(|word| {
-            let (before, after) = word.split_once(['/', '.']).unwrap_or((kind, &word));
-            let is_of_it = before == kind
-                || before.strip_suffix('s') == Some(kind)
-                || before.eq_ignore_ascii_case(namespace);
-            EVERYTHING.contains(&word.as_str())
-                || word == name
-                || is_of_it && (after == name || after == "*")
-        })
 }
 
 /// Words of all kinds: right ones, nearly right ones, and anything.
@@ -521,8 +684,151 @@ fn any_word() -> impl Strategy<Value = String> {
         4 => built,
         2 => fixed.prop_map(str::to_owned),
         1 => "[a-z.*/\"' ,]{0,6}",
-        1 => any::<String>(),
+        1 => any::<String>().prop_map(|text| text.chars().filter(|char| is_list(&char.to_string())).collect()),
     ]
+}
+
+/// What is in the namespace of [`any_written`].
+fn real_workloads() -> Vec<WorkloadRef> {
+    let of = |(version, kind, name): (&str, &str, &str)| WorkloadRef {
+        kind: WorkloadKind::parse(version, kind).unwrap(),
+        name: name.to_owned(),
+    };
+    let all = [
+        ("argoproj.io/v1alpha1", "Rollout", "worker"),
+        ("argoproj.io/v1alpha1", "Rollout", "my.db"),
+        ("apps/v1", "Deployment", "worker"),
+        ("apps/v1", "StatefulSet", "db-0"),
+        ("v1", "ReplicationController", "old"),
+        ("example.com/v2", "Consumer", "x"),
+    ];
+    all.into_iter().map(of).collect()
+}
+
+/// What a piece of text means.
+#[derive(Debug, Clone, PartialEq)]
+enum Meant {
+    Everything,
+    Name(String),
+    Kind(String),
+    Group(String),
+    OfGroup(String, String),
+    One(String, String),
+    /// A name that is no target's.
+    Wrong,
+    /// `false` and the like.
+    Denied,
+    NoList,
+}
+
+impl Meant {
+    fn is(&self, workload: &WorkloadRef) -> bool {
+        let WorkloadRef { kind, name } = workload;
+        match self {
+            Self::Everything | Self::NoList => true,
+            Self::Name(wanted) => wanted == name,
+            Self::Kind(wanted) => wanted == kind.kind(),
+            Self::Group(wanted) => wanted == kind.group(),
+            Self::OfGroup(group, wanted) => group == kind.group() && wanted == name,
+            Self::One(wanted, of_kind) => {
+                (wanted.as_str(), of_kind.as_str()) == (kind.kind(), name)
+            }
+            Self::Wrong | Self::Denied => false,
+        }
+    }
+}
+
+/// A piece of text, and what it means.
+#[derive(Debug, Clone)]
+struct Written {
+    text: String,
+    meant: Meant,
+}
+
+/// Every form, with what people put around it.
+fn any_written() -> impl Strategy<Value = Written> {
+    let form = (0..real_workloads().len(), 0..32_usize).prop_map(|(index, form)| {
+        let WorkloadRef { kind, name } = real_workloads().remove(index);
+        let (kind, group, version) = (kind.kind(), kind.group(), kind.version());
+        let (lower, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+        let one = |text: String| (text, Meant::One(kind.to_owned(), name.clone()));
+        let of_kind = |text: String| (text, Meant::Kind(kind.to_owned()));
+        let fixed = |text: &str, meant: Meant| (text.to_owned(), meant);
+        match form {
+            0 => fixed(&name, Meant::Name(name.clone())),
+            1 => fixed(&format!("shop/{name}"), Meant::Name(name.clone())),
+            2 => fixed(&format!("*/{name}"), Meant::Name(name.clone())),
+            3 => one(format!("{lower}.{name}")),
+            4 => one(format!("{lower}/{name}")),
+            5 => one(format!("{plural}/{name}")),
+            6 => one(format!("{kind}.{name}")),
+            7 => one(format!("shop/{plural}/{name}")),
+            8 => one(format!("{version}/{kind}/{name}")),
+            9 if !group.is_empty() => one(format!("{plural}.{group}/{name}")),
+            10 if !group.is_empty() => one(format!("{lower}.{group}/{name}")),
+            11 if !group.is_empty() => one(format!("{plural}.{version}.{group}/{name}")),
+            12 if !group.is_empty() => one(format!("{group}/{version}/{kind}/{name}")),
+            13 if !group.is_empty() => (
+                format!("{group}/{name}"),
+                Meant::OfGroup(group.to_owned(), name),
+            ),
+            14 => of_kind(format!("{lower}.*")),
+            15 => of_kind(format!("{plural}/*")),
+            16 if !group.is_empty() => of_kind(format!("{plural}.{group}/*")),
+            17 if !group.is_empty() => fixed(&format!("{group}/*"), Meant::Group(group.to_owned())),
+            18 => fixed("shop", Meant::Everything),
+            19 => fixed("shop/*", Meant::Everything),
+            20 => fixed(["*", "**", "*.*", "*/*"][index % 4], Meant::Everything),
+            21 => fixed(
+                ["all", "true", "1", "t", "y", "on"][index],
+                Meant::Everything,
+            ),
+            22 => fixed(
+                ["false", "0", "off", "no", "none", "f"][index],
+                Meant::Denied,
+            ),
+            23 => fixed(&format!("{name}x"), Meant::Wrong),
+            24 => fixed(&format!("{lower}.{name}.1"), Meant::Wrong),
+            25 => fixed(&lower, Meant::Wrong),
+            26 => fixed(&format!("billing/{name}"), Meant::Wrong),
+            27 => fixed(&format!("job.{name}"), Meant::Wrong),
+            28 => fixed(&format!("{name}*"), Meant::Wrong),
+            29 => fixed(&format!("{{{name}: true}}"), Meant::NoList),
+            30 => fixed(&format!("{name}=1"), Meant::NoList),
+            31 => fixed(
+                ["!worker", "worker: off", "$WORKER", "<all>", "a|b", "^w"][index],
+                Meant::NoList,
+            ),
+            _ => fixed(&name, Meant::Name(name.clone())),
+        }
+    });
+    let around = prop::sample::select(vec![
+        ("", "\n"),
+        ("", ","),
+        ("", "; "),
+        ("  ", "\r\n"),
+        ("\"", "\","),
+        ("'", "' "),
+        ("[", "]"),
+        ("(", "), "),
+        ("[\"", "\"]"),
+        ("- ", "\n"),
+        ("-", "\n"),
+        ("\u{201c}", "\u{201d}\n"),
+        ("\u{2022} ", "\n"),
+        ("\u{feff}", "\u{200b},"),
+        ("`", "`."),
+        ("\n", " # incident 42: *\n"),
+        ("", "\\n "),
+    ]);
+    let written = (form, around, any::<bool>());
+    written.prop_map(|((text, meant), (before, after), upper)| {
+        let text = if upper { text.to_uppercase() } else { text };
+        // What follows a `\\n` is told of as a name that begins with its `n`.
+        let after = if after == "\\n " { "\\" } else { after };
+        let text = format!("{before}{text}{after}");
+        Written { text, meant }
+    })
 }
 
 fn any_known() -> impl Strategy<Value = Vec<&'static str>> {
@@ -539,18 +845,40 @@ fn any_known() -> impl Strategy<Value = Vec<&'static str>> {
 
 fn is_stopped(text: &str, target: &str) -> bool {
     let stops = LastStops::default();
-    stops.of(&shop(), Some(&keys(&[(PAUSE, text)])), target).all
+    { stops.of(&shop(), Some(&keys(&[(PAUSE, text)])), &workload(target)) }.all
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_forms_are_those_that_were_read_before(text in prop::collection::vec(any_word(), 0..4), known in any_known()) {
-        let text = text.join(" ");
-        for target in known {
-            prop_assert_eq!(is_stopped(&text, target), names(&text, "shop", target), "{} {}", &text, target);
+    fn what_is_written_stops_what_it_means(
+        written in prop::collection::vec(any_written(), 0..6),
+        comment in prop::option::of(any_written()),
+        switch in prop::sample::select(vec![PAUSE, PAUSE_SCALE_IN]),
+    ) {
+        let mut text: String = written.iter().map(|written| written.text.as_str()).collect();
+        // Behind a `#` the same stops nothing.
+        if let Some(comment) = comment {
+            let line = comment.text.replace(['\n', '\r'], " ");
+            text += &format!("\n# {line}\n\t#{line} # {line}");
         }
+        let stops = LastStops::default();
+        for workload in real_workloads() {
+            let stop = stops.of(&shop(), Some(&keys(&[(switch, &text)])), &workload);
+            let expected = written.iter().any(|written| written.meant.is(&workload));
+            let expected = Stop { all: expected && switch == PAUSE, scale_in: expected && switch == PAUSE_SCALE_IN };
+            prop_assert_eq!(stop, expected, "{:?} {:?}", &text, &workload);
+        }
+        // It is told of exactly when some of it stops nothing, or when all of it is no list.
+        let known = real_workloads();
+        let told = mistakes(&keys(&[(switch, &text)]), &Here::new("shop", &known, &[]));
+        let is_wrong = |written: &Written| matches!(written.meant, Meant::Wrong | Meant::NoList);
+        let expected = written.iter().any(is_wrong);
+        prop_assert_eq!(told.iter().any(|told| told.is_error), expected, "{:?} {:?}", &text, &told);
+        let is_idle = |written: &Written| is_wrong(written) || written.meant == Meant::Denied;
+        let expected = written.is_empty() || written.iter().any(is_idle);
+        prop_assert_eq!(!told.is_empty(), expected, "{:?} {:?}", &text, &told);
     }
 
     #[test]
@@ -561,7 +889,7 @@ proptest! {
             let is_idle = !known.iter().any(|target| is_stopped(word, target));
             prop_assert_eq!(is_idle, !told(&[(PAUSE, word)], &known).is_empty(), "{}", word);
             prop_assert_eq!(is_idle, !told(&[(PAUSE_SCALE_IN, word)], &known).is_empty(), "{}", word);
-            let word = word.to_ascii_lowercase();
+            let word = normal(word);
             if is_idle && !idle.contains(&word) {
                 idle.push(word);
             }
