@@ -661,9 +661,7 @@ where
         }
         let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
         outcome.faults.extend(failed.cloned());
-        let keys = keys
-            .inspect_err(|fault| outcome.faults.push(fault.clone()))
-            .ok();
+        outcome.faults.extend(keys.as_ref().err().cloned());
         let seen = match workload {
             Ok(seen) => seen,
             Err(fault) => {
@@ -671,6 +669,13 @@ where
                 return outcome;
             }
         };
+        let stop = { self.plan.stops }.of(
+            &place.namespace,
+            keys.as_deref(),
+            &target.workload,
+            self.plan.now,
+        );
+        let keys = keys.ok();
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
         // One that cannot be read is as good as none, and written anew.
         let state = old.and_then(|text| {
@@ -683,10 +688,7 @@ where
         let observation = Observation {
             workload: seen.workload,
             readings: readings.collect(),
-            stop: self
-                .plan
-                .stops
-                .of(&place.namespace, keys.as_deref(), &target.workload),
+            stop,
             conflicts: stale(target),
             poll_seconds: { self.plan.poll_seconds }
                 .filter(|seconds| *seconds < target.policy.polling_seconds),

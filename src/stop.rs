@@ -13,9 +13,11 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::decide::Stop;
 use crate::manifest::{Configuration, NotRun, WorkloadKind, WorkloadRef};
-use crate::ports::Namespace;
+use crate::ports::{Fault, Namespace};
 
 pub use mistakes::{MAX_MISTAKES, Mistake, mistakes};
 
@@ -24,9 +26,23 @@ pub const PAUSE: &str = "pause";
 /// Stops the scale-in of what its lines name.
 pub const PAUSE_SCALE_IN: &str = "pause-scale-in";
 
+/// How long a namespace is held whose ConfigMap cannot be read and was never read: as long as rights take to come into force, or an
+/// API server to come back. Longer would turn a missing right into a stop of its own, shorter would be over before a second try.
+pub const UNREAD_HOLD: SignedDuration = SignedDuration::from_mins(5);
+
+/// The code of what is not there.
+const ABSENT: &str = "NotFound";
+
 /// The stops that were last read, kept while the environment is warm: a ConfigMap that cannot be read lifts none.
+///
+/// One that is there, or may be, and that this environment could never read, may hold a stop: it counts as one for
+/// [`UNREAD_HOLD`]. One that is absent holds none.
 #[derive(Debug, Default)]
-pub struct LastStops(RefCell<BTreeMap<Namespace, Switches>>);
+pub struct LastStops {
+    read: RefCell<BTreeMap<Namespace, Switches>>,
+    /// When the first read failed of a ConfigMap that was never read.
+    unread_since: RefCell<BTreeMap<Namespace, Timestamp>>,
+}
 
 /// The two keys of one namespace.
 #[derive(Debug, Default)]
@@ -124,22 +140,29 @@ impl LastStops {
     pub fn of(
         &self,
         namespace: &Namespace,
-        keys: Option<&BTreeMap<String, String>>,
+        keys: Result<&BTreeMap<String, String>, &Fault>,
         workload: &WorkloadRef,
+        now: Timestamp,
     ) -> Stop {
-        let mut last = self.0.borrow_mut();
-        if let Some(keys) = keys {
-            if !last.contains_key(namespace) {
-                last.insert(namespace.clone(), Switches::default());
+        let mut read = self.read.borrow_mut();
+        if let Ok(keys) = keys {
+            if !read.contains_key(namespace) {
+                read.insert(namespace.clone(), Switches::default());
             }
-            if let Some(switches) = last.get_mut(namespace) {
+            if let Some(switches) = read.get_mut(namespace) {
                 switches.all.update(&namespace.name, keys.get(PAUSE));
                 let scale_in = keys.get(PAUSE_SCALE_IN);
                 switches.scale_in.update(&namespace.name, scale_in);
             }
         }
-        let Some(Switches { all, scale_in }) = last.get(namespace) else {
-            return Stop::default();
+        let Some(Switches { all, scale_in }) = read.get(namespace) else {
+            let may_be_there = keys.is_err_and(|fault| fault.code != ABSENT);
+            return Stop {
+                unread_until: may_be_there
+                    .then(|| self.unread_until(namespace, now))
+                    .flatten(),
+                ..Stop::default()
+            };
         };
         // Nearly always nothing is stopped, and nobody asks for the forms.
         let forms = if all.words.is_empty() && scale_in.words.is_empty() {
@@ -150,7 +173,18 @@ impl LastStops {
         Stop {
             all: all.stops(&forms),
             scale_in: scale_in.stops(&forms),
+            unread_until: None,
         }
+    }
+
+    /// Until when a ConfigMap that was never read counts as a stop; `None` when that is over.
+    fn unread_until(&self, namespace: &Namespace, now: Timestamp) -> Option<Timestamp> {
+        let mut since = self.unread_since.borrow_mut();
+        let since = since.entry(namespace.clone()).or_insert(now);
+        // Also where the clock was set back it ends so long from now at the latest.
+        *since = (*since).min(now);
+        let until = since.checked_add(UNREAD_HOLD).ok()?;
+        (now < until).then_some(until)
     }
 }
 

@@ -21,16 +21,16 @@ fn lines_name_targets() {
         },
     );
     let of = |pairs: &[(&str, &str)], target| {
-        stops.of(&namespace, Some(&keys(pairs)), &workload(target))
+        stop_of(&stops, &namespace, &keys(pairs), &workload(target))
     };
     let (all, scale_in) = (
         Stop {
             all: true,
-            scale_in: false,
+            ..Stop::default()
         },
         Stop {
-            all: false,
             scale_in: true,
+            ..Stop::default()
         },
     );
     assert_eq!(of(&[], "rollout.worker"), Stop::default());
@@ -95,14 +95,67 @@ fn what_cannot_be_read_lifts_no_stop() {
             name: "shop".into(),
         },
     );
-    let of = |keys: Option<&BTreeMap<String, String>>| {
-        stops.of(&namespace, keys, &workload("rollout.worker"))
+    let of = |keys: Result<&BTreeMap<String, String>, &Fault>| {
+        stops.of(&namespace, keys, &workload("rollout.worker"), at(0))
     };
-    assert_eq!(of(None), Stop::default());
-    assert!(of(Some(&keys(&[("pause", "*")]))).all);
-    assert!(of(None).all);
-    assert!(!of(Some(&keys(&[]))).all);
-    assert!(!of(None).all);
+    let fault = Fault::failed("Timeout", "no answer");
+    assert!(!of(Err(&fault)).all);
+    assert!(of(Ok(&keys(&[("pause", "*")]))).all);
+    assert!(of(Err(&fault)).all);
+    // Nor does one that is gone.
+    assert!(of(Err(&Fault::failed("NotFound", "no ConfigMap"))).all);
+    assert_eq!(of(Ok(&keys(&[]))), Stop::default());
+    assert_eq!(of(Err(&fault)), Stop::default());
+}
+
+#[test]
+fn what_was_never_read_and_may_be_there_counts_as_a_stop_for_a_while() {
+    let stops = LastStops::default();
+    let of = |namespace: &str, code: &str, seconds| {
+        let namespace = Namespace {
+            cluster: "prod".into(),
+            name: namespace.into(),
+        };
+        let fault = Fault::failed(code, "no");
+        let stop = stops.of(
+            &namespace,
+            Err(&fault),
+            &workload("rollout.worker"),
+            at(seconds),
+        );
+        assert!(!stop.all && !stop.scale_in);
+        stop.unread_until
+    };
+    // Where there is no ConfigMap there is no stop.
+    assert_eq!(of("shop", "NotFound", 0), None);
+    for code in ["Forbidden", "ServerError", "Timeout", "TooLarge"] {
+        assert_eq!(of("shop", code, 100), Some(at(400)), "{code}");
+    }
+    assert_eq!(of("shop", "Forbidden", 399), Some(at(400)));
+    assert_eq!(of("shop", "Forbidden", 400), None);
+    assert_eq!(of("shop", "Forbidden", 9_000), None);
+    // Each namespace has a time of its own.
+    assert_eq!(of("billing", "Forbidden", 9_000), Some(at(9_300)));
+    // A clock that is set back by hours holds no longer than that.
+    assert_eq!(of("billing", "Forbidden", 1_000), Some(at(1_300)));
+    assert_eq!(of("billing", "Forbidden", 1_300), None);
+    // What was read once is known, whatever comes then.
+    let _read = stop_of(&stops, &shop(), &keys(&[]), &workload("rollout.worker"));
+    assert_eq!(of("shop", "Forbidden", 100), None);
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// The stop of a ConfigMap that can be read.
+fn stop_of(
+    stops: &LastStops,
+    namespace: &Namespace,
+    keys: &BTreeMap<String, String>,
+    workload: &WorkloadRef,
+) -> Stop {
+    stops.of(namespace, Ok(keys), workload, at(0))
 }
 
 fn shop() -> Namespace {
@@ -431,7 +484,7 @@ fn the_table_of_the_readme_is_true() {
             forms += 1;
             let stops = LastStops::default();
             let keys = keys(&[(PAUSE, &form)]);
-            let of = |workload| stops.of(&shop(), Some(&keys), workload).all;
+            let of = |workload| stop_of(&stops, &shop(), &keys, workload).all;
             let (worker, web) = (of(&known[0]), of(&known[1]));
             assert_eq!(worker, !meaning.starts_with("nothing"), "{form}");
             assert_eq!(web, meaning.starts_with("everything"), "{form}");
@@ -844,8 +897,8 @@ fn any_known() -> impl Strategy<Value = Vec<&'static str>> {
 }
 
 fn is_stopped(text: &str, target: &str) -> bool {
-    let stops = LastStops::default();
-    { stops.of(&shop(), Some(&keys(&[(PAUSE, text)])), &workload(target)) }.all
+    let (stops, keys) = (LastStops::default(), keys(&[(PAUSE, text)]));
+    stop_of(&stops, &shop(), &keys, &workload(target)).all
 }
 
 proptest! {
@@ -865,9 +918,9 @@ proptest! {
         }
         let stops = LastStops::default();
         for workload in real_workloads() {
-            let stop = stops.of(&shop(), Some(&keys(&[(switch, &text)])), &workload);
+            let stop = stop_of(&stops, &shop(), &keys(&[(switch, &text)]), &workload);
             let expected = written.iter().any(|written| written.meant.is(&workload));
-            let expected = Stop { all: expected && switch == PAUSE, scale_in: expected && switch == PAUSE_SCALE_IN };
+            let expected = Stop { all: expected && switch == PAUSE, scale_in: expected && switch == PAUSE_SCALE_IN, ..Stop::default() };
             prop_assert_eq!(stop, expected, "{:?} {:?}", &text, &workload);
         }
         // It is told of exactly when some of it stops nothing, or when all of it is no list.
