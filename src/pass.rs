@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
-use crate::decide::{Decision, Limit, Observation, Reading, decide};
+use crate::decide::{Decision, Limit, Observation, Reading, Stop, decide};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
 use crate::policy::{Mode, Policy};
@@ -669,12 +669,7 @@ where
                 return outcome;
             }
         };
-        let stop = { self.plan.stops }.of(
-            &place.namespace,
-            keys.as_deref(),
-            &target.workload,
-            self.plan.now,
-        );
+        let stop = self.stop(&place, keys.as_deref());
         let keys = keys.ok();
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
         // One that cannot be read is as good as none, and written anew.
@@ -719,6 +714,12 @@ where
         outcome.decided = Some(decided);
         outcome.seen = Some(seen);
         outcome
+    }
+
+    /// What people have stopped of a workload.
+    fn stop(&self, place: &Place, keys: Result<&BTreeMap<String, String>, &Fault>) -> Stop {
+        let Plan { stops, now, .. } = self.plan;
+        stops.of(&place.namespace, keys, &place.workload, now)
     }
 
     async fn workload(&self, place: &Place) -> Result<Seen, Fault> {

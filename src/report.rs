@@ -380,7 +380,7 @@ fn messages(decided: &Decided) -> Option<u64> {
     sum
 }
 
-/// The names of everything that failed, each once: refused objects, unknown names, ConfigMaps with a stop that stops nothing, targets,
+/// The names of everything that failed, each once: refused objects, unknown names, a `ConfigMap` with a stop that stops nothing, targets,
 /// the configuration itself.
 #[must_use]
 pub fn failed_names(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Vec<String> {

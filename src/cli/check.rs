@@ -71,7 +71,7 @@ impl Arguments {
 struct Checked {
     text: String,
     refused: usize,
-    /// ConfigMaps' mistakes that fail the function.
+    /// Mistakes in a `ConfigMap` that fail the function.
     refused_stops: usize,
     found: usize,
     other_kinds: BTreeSet<String>,
@@ -162,7 +162,7 @@ async fn clusters(
     Ok(())
 }
 
-/// What people typed into the ConfigMaps that does not do what it says, and whether that is an error: the function fails for it.
+/// What people typed into a `ConfigMap` that does not do what it says, and whether that is an error: the function fails for it.
 async fn stops(
     clusters: &Clusters,
     configuration: &Configuration,

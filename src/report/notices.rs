@@ -46,9 +46,11 @@ impl Notices {
 
     /// The namespaces with those that do, each with at least one.
     pub(super) fn errors(&self) -> impl Iterator<Item = (&Namespace, Vec<&str>)> {
-        let errors = |said| Vec::from_iter(BTreeSet::iter(said).filter_map(error));
         let namespaces = self.0.iter();
-        let namespaces = namespaces.map(move |(namespace, said)| (namespace, errors(said)));
+        let namespaces = namespaces.map(|(namespace, said)| {
+            let errors: Vec<&str> = said.iter().filter_map(error).collect();
+            (namespace, errors)
+        });
         namespaces.filter(|(_, errors)| !errors.is_empty())
     }
 }

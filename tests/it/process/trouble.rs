@@ -116,6 +116,31 @@ async fn a_silent_server_ends_with_the_deadline_and_the_others_are_done() {
     );
 }
 
+/// A process that has just started knows no stop, and one may stand in what it may not read.
+#[tokio::test]
+async fn a_cold_start_that_cannot_read_the_stop_changes_nothing_yet() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let forbidden = KubernetesFault::Status(403);
+    kubernetes.fail("GET /configmaps/outrigger", forbidden, 1);
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(&message, &["1 failed", "403", "RoleBinding"]);
+    let lines = function.new_lines();
+    let decision = &decisions(&lines)[0]["decision"];
+    assert_eq!(decision["reason"], "StopUnknown");
+    assert!(decision["until"].is_string(), "{decision}");
+    assert_eq!(writes(&sandbox), []);
+    // It is read, and holds nothing back.
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    // From then on it is known.
+    kubernetes.fail("GET /configmaps/outrigger", forbidden, 1_000);
+    sandbox.queues().set_counts("orders", 1000, 0, 0);
+    function.error("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 16)]);
+}
+
 /// A frozen environment thaws with a clock that is wrong for a moment: the timeout is what it was before.
 #[tokio::test]
 async fn a_clock_that_jumped_while_frozen_leaves_the_invocation_its_end() {
