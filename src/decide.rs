@@ -132,7 +132,8 @@ pub fn decide(
         Some(state) => memory::clamped(state, now, &mut warnings),
         None => memory::begun(policy, current, now),
     };
-    let is_paused = observation.stop.all || policy.pause.all || policy.pause.replicas.is_some();
+    let is_stopped = observation.stop.all || observation.stop.unread(now).is_some();
+    let is_paused = is_stopped || policy.pause.all || policy.pause.replicas.is_some();
     warnings.extend(owner::warnings(policy, &observation.conflicts));
     // In shadow mode others are expected to scale: they are told, and stop nothing.
     let conflicts = match policy.mode {
@@ -202,6 +203,10 @@ fn left_alone(
     let mut running = match policy.pause.replicas {
         _ if owner::is_owned(conflicts) => Running::new(current, Reason::OtherOwner),
         _ if observation.stop.all => Running::new(current, Reason::Stopped),
+        _ if observation.stop.unread(now).is_some() => Running {
+            until: observation.stop.unread(now),
+            ..Running::new(current, Reason::StopUnknown)
+        },
         Some(count) => Running::new(count, Reason::PausedReplicas),
         None => Running::new(current, Reason::Paused),
     };

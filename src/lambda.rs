@@ -29,6 +29,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::stop::{Known, LastStops};
 use crate::tell::{Occasion, Teller, Told, Untold, Voice};
 use crate::ticks::{Found, Poll, Tick, Ticks, Window};
+use crate::timeout::Timeout;
 use crate::wake::{self, Wake, WakeError};
 
 /// Kept of an invocation's time for the report and the answer.
@@ -144,6 +145,7 @@ struct Function {
     told: Told,
     stops: LastStops,
     missed: RefCell<Missed>,
+    timeout: RefCell<Timeout>,
 }
 
 impl Function {
@@ -161,6 +163,7 @@ impl Function {
             told: Told::default(),
             stops: LastStops::default(),
             missed: RefCell::default(),
+            timeout: RefCell::default(),
         }
     }
 
@@ -169,7 +172,11 @@ impl Function {
         let clock_start = self.clock.now();
         let wake = wake::parse(&payload.0)
             .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
-        let deadline = deadline(context, begun);
+        let left = { self.timeout.borrow_mut() }.left(
+            time_left(context.deadline, wall_now()),
+            self.settings.window_seconds.get(),
+        );
+        let deadline = Some(begun + left.saturating_sub(REPORT_RESERVE));
         self.clusters.begin_invocation().await;
         let Loaded {
             configuration,
@@ -185,7 +192,7 @@ impl Function {
         let window = i64::from(self.settings.window_seconds.get());
         let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
         let known = { stale.is_empty() }
-            .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
+            .then(|| Known::of(&configuration, self.settings.default_cluster()));
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -393,11 +400,25 @@ fn log_untold(untold: &[Untold]) {
     log::lines(&lines);
 }
 
-/// When the pass must be finished. A deadline in the past is no deadline: `cargo lambda watch` hands out a constant.
-fn deadline(context: &Context, now: Instant) -> Option<Instant> {
-    let deadline = jiff::Timestamp::from_millisecond(i64::try_from(context.deadline).ok()?).ok()?;
-    let left = Duration::try_from(deadline.duration_since(wall_now())).ok()?;
-    // Lambda's own limit is 15 minutes; more is a wrong clock.
-    let left = left.min(Duration::from_mins(15));
-    (!left.is_zero()).then(|| now + left.saturating_sub(REPORT_RESERVE))
+/// The time from now to a deadline, in milliseconds since 1970; `None` when that is over: the clock is ahead, or it is the constant
+/// of `cargo lambda watch`.
+fn time_left(deadline: u64, now: Timestamp) -> Option<Duration> {
+    let deadline = Timestamp::from_millisecond(i64::try_from(deadline).ok()?).ok()?;
+    let left = Duration::try_from(deadline.duration_since(now)).ok()?;
+    (!left.is_zero()).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_over_or_no_time_leaves_none() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let left = |milliseconds| time_left(milliseconds, now);
+        assert_eq!(left(1_800_000_075_250), Some(Duration::from_millis(75_250)));
+        for over in [0, 600_000, 1_799_999_999_999, 1_800_000_000_000, u64::MAX] {
+            assert_eq!(left(over), None, "{over}");
+        }
+    }
 }

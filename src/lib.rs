@@ -49,6 +49,7 @@ pub mod stop;
 pub mod tell;
 pub mod thousandths;
 pub mod ticks;
+pub mod timeout;
 pub mod wake;
 #[cfg(feature = "cli")]
 mod yaml;

@@ -73,6 +73,14 @@ impl Target {
         }
     }
 
+    /// The same where it is refused.
+    fn not_run(&self) -> NotRun {
+        NotRun {
+            namespace: Some(self.id.namespace.clone()),
+            workload: Some(self.workload.clone()),
+        }
+    }
+
     /// Puts it into shadow mode unless its ScaledObject names a mode. The record's ScaledObject then names it too, so that a
     /// decision replays without the environment that it was made in.
     fn shadow_unless_named(&mut self) {
@@ -103,6 +111,17 @@ pub struct Configuration {
     pub skipped: usize,
     /// Those kinds, for when there is nothing else.
     pub other_kinds: BTreeSet<String>,
+    /// What is in the stream and is not run: refused objects, those that are being deleted, and what cannot be read.
+    pub not_run: Vec<NotRun>,
+}
+
+/// An object that is not run, as far as it can be read: a person may name its workload all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRun {
+    /// Its namespace; `None` where that cannot be read.
+    pub namespace: Option<String>,
+    /// The workload that it is about; `None` where that cannot be read.
+    pub workload: Option<WorkloadRef>,
 }
 
 impl Configuration {
@@ -386,6 +405,10 @@ impl Reader {
                 let (id, target) =
                     read_scaled_object(node, default_namespace, resolution, &mut problems);
                 let target = place(target, node, &mut problems);
+                if target.is_none() {
+                    let not_run = scaled_object::not_run(node, default_namespace);
+                    self.configuration.not_run.push(not_run);
+                }
                 let id = id.map(|id| id.to_string());
                 self.report(*document, id.as_deref(), problems);
                 for (other, object, problems) in authentications.used() {
@@ -450,7 +473,13 @@ impl Reader {
             Ok(node) => self.sort_node(index, node, objects, &mut problems),
             Err(error) => problems.error(error.position, "", error.message.clone()),
         }
-        self.has_unread |= problems.errors() > 0;
+        if problems.errors() > 0 {
+            self.has_unread = true;
+            self.configuration.not_run.push(NotRun {
+                namespace: None,
+                workload: None,
+            });
+        }
         self.report(index, None, problems);
     }
 
@@ -532,6 +561,7 @@ impl Reader {
                 "",
                 format!("{message}, allowed: one; all of them are refused, remove the others"),
             );
+            self.configuration.not_run.push(target.not_run());
             let (document, object) = (*document, target.id.to_string());
             self.report(document, Some(&object), problems);
         }

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
-use crate::decide::{Decision, Limit, Observation, Reading, decide};
+use crate::decide::{Decision, Limit, Observation, Reading, Stop, decide};
 use crate::manifest::Target;
 use crate::owners::{self, Autoscaler, Conflict, ScaledObject};
 use crate::policy::{Mode, Policy};
@@ -38,7 +38,7 @@ use crate::ports::{
     ShadowMemories, Sources, Workloads,
 };
 use crate::state::State;
-use crate::stop::{Known, LastStops};
+use crate::stop::{Known, LastStops, Mistake};
 use crate::ticks::Found;
 use act::{Act, Hand, Live, Remembered, Shadow, Task};
 use ledger::{Group, Ledger};
@@ -109,7 +109,7 @@ pub struct Plan<'p> {
     pub poll_seconds: Option<NonZeroU32>,
     /// What people have stopped.
     pub stops: &'p LastStops,
-    /// All targets of the function, polled now or not; `None` where they are not known in full.
+    /// All that the function has to do with, polled now or not; `None` where that is not known in full.
     pub known: Option<&'p Known>,
 }
 
@@ -149,6 +149,8 @@ pub struct Notice {
     pub namespace: Namespace,
     /// The sentence, which names the namespace.
     pub text: String,
+    /// Whether the invocation fails for it.
+    pub is_error: bool,
 }
 
 /// What came of one target.
@@ -371,10 +373,15 @@ impl<Q> SharedReads<'_, Q> {
         for (namespace, keys) in self.loaded() {
             let full = capacity::warning(&namespace.name, keys);
             let mistakes = known.map(|known| known.mistakes(namespace, keys));
-            let texts = full.into_iter().chain(mistakes.into_iter().flatten());
-            notices.extend(texts.map(|text| Notice {
+            let full = full.map(|text| Mistake {
+                text,
+                is_error: false,
+            });
+            let all = full.into_iter().chain(mistakes.into_iter().flatten());
+            notices.extend(all.map(|Mistake { text, is_error }| Notice {
                 namespace: namespace.clone(),
                 text,
+                is_error,
             }));
         }
         notices.into_iter().collect()
@@ -654,9 +661,7 @@ where
         }
         let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
         outcome.faults.extend(failed.cloned());
-        let keys = keys
-            .inspect_err(|fault| outcome.faults.push(fault.clone()))
-            .ok();
+        outcome.faults.extend(keys.as_ref().err().cloned());
         let seen = match workload {
             Ok(seen) => seen,
             Err(fault) => {
@@ -664,6 +669,8 @@ where
                 return outcome;
             }
         };
+        let stop = self.stop(&place, keys.as_deref());
+        let keys = keys.ok();
         let old = keys.as_ref().and_then(|keys| keys.get(&target.state_key()));
         // One that cannot be read is as good as none, and written anew.
         let state = old.and_then(|text| {
@@ -676,10 +683,7 @@ where
         let observation = Observation {
             workload: seen.workload,
             readings: readings.collect(),
-            stop: self
-                .plan
-                .stops
-                .of(&place.namespace, keys.as_deref(), &target.workload.key()),
+            stop,
             conflicts: stale(target),
             poll_seconds: { self.plan.poll_seconds }
                 .filter(|seconds| *seconds < target.policy.polling_seconds),
@@ -710,6 +714,12 @@ where
         outcome.decided = Some(decided);
         outcome.seen = Some(seen);
         outcome
+    }
+
+    /// What people have stopped of a workload.
+    fn stop(&self, place: &Place, keys: Result<&BTreeMap<String, String>, &Fault>) -> Stop {
+        let Plan { stops, now, .. } = self.plan;
+        stops.of(&place.namespace, keys, &place.workload, now)
     }
 
     async fn workload(&self, place: &Place) -> Result<Seen, Fault> {

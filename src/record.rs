@@ -188,6 +188,7 @@ fn read_stop(node: &Node, path: &str, problems: &mut Problems) -> Option<Stop> {
     let stop = Stop {
         all: flag("all"),
         scale_in: flag("scaleIn"),
+        unread_until: fields.read("unreadUntil", problems, fields::timestamp),
     };
     fields.finish(problems);
     Some(stop)
@@ -345,9 +346,17 @@ pub fn record_json(
         "conflicts": conflicts.iter().map(conflict::json).collect::<Vec<_>>(),
         "state": state.map(State::to_json),
     });
-    let Stop { all, scale_in } = *stop;
-    if let (true, Json::Object(record)) = (all || scale_in, &mut record) {
-        record.insert("stop".into(), json!({"all": all, "scaleIn": scale_in}));
+    let Stop {
+        all,
+        scale_in,
+        unread_until,
+    } = *stop;
+    if let (true, Json::Object(record)) = (*stop != Stop::default(), &mut record) {
+        let mut stop = json!({"all": all, "scaleIn": scale_in});
+        if let (Some(until), Json::Object(stop)) = (unread_until, &mut stop) {
+            stop.insert("unreadUntil".into(), json!(until.to_string()));
+        }
+        record.insert("stop".into(), stop);
     }
     if let (Some(seconds), Json::Object(record)) = (poll_seconds, &mut record) {
         record.insert("pollSeconds".into(), json!(seconds));

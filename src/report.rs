@@ -300,7 +300,12 @@ pub fn summary_line(invocation: &Invocation<'_>, tally: &Tally<'_>, metrics: Met
     if let (true, Json::Object(summary)) = (in_shadow > 0, &mut summary) {
         summary.insert("shadow".into(), json!(in_shadow));
     }
-    let warnings: Vec<&str> = tally.notices().texts().collect();
+    let errors = tally.notices().errors().flat_map(|(_, errors)| errors);
+    let errors: Vec<&str> = errors.collect();
+    if let (false, Json::Object(summary)) = (errors.is_empty(), &mut summary) {
+        summary.insert("errors".into(), json!(errors));
+    }
+    let warnings: Vec<&str> = tally.notices().warnings().collect();
     if let (false, Json::Object(summary)) = (warnings.is_empty(), &mut summary) {
         summary.insert("warnings".into(), json!(warnings));
     }
@@ -375,7 +380,8 @@ fn messages(decided: &Decided) -> Option<u64> {
     sum
 }
 
-/// The names of everything that failed, each once: refused objects, unknown names, targets, the configuration itself.
+/// The names of everything that failed, each once: refused objects, unknown names, a `ConfigMap` with a stop that stops nothing, targets,
+/// the configuration itself.
 #[must_use]
 pub fn failed_names(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Vec<String> {
     let mut names: Vec<String> = invocation
@@ -386,6 +392,8 @@ pub fn failed_names(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Vec<Strin
     let refused = invocation.configuration.refused().into_iter();
     names.extend(refused.map(|refused| refused.name));
     names.extend(invocation.unknown.iter().cloned());
+    let stops = tally.notices().errors();
+    names.extend(stops.map(|(namespace, _)| format!("ConfigMap {}/outrigger", namespace.name)));
     names.extend(
         tally
             .failed()
@@ -412,6 +420,11 @@ pub fn failure(invocation: &Invocation<'_>, tally: &Tally<'_>) -> Option<String>
     causes.extend(invocation.unknown.iter().map(|name| {
         format!("`{name}` is not a target of this configuration; targets are named `namespace/name` of their ScaledObject")
     }));
+    for (_, errors) in tally.notices().errors() {
+        if let Some((first, more)) = errors.split_first() {
+            causes.push(format!("{first}{}", and_more(more.len())));
+        }
+    }
     causes.extend(
         tally
             .failed()

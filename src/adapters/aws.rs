@@ -330,6 +330,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn credentials_that_end_soon_are_not_handed_out_again() {
+        let aws = Aws::from_config(SdkConfig::builder().build());
+        let arn = "arn:aws:iam::123456789012:role/reader".to_owned();
+        let role = Identity::Role {
+            arn,
+            external_id: None,
+        };
+        let key = (role, "eu-west-1".to_owned());
+        let reserve = CREDENTIALS_RESERVE.as_secs();
+        for (left, is_known) in [(reserve + 60, true), (reserve - 60, false), (-60, false)] {
+            let end = wall_now() + SignedDuration::from_secs(left);
+            let credentials = Credentials::new("id", "secret", None, Some(end.into()), "test");
+            keep(&aws.credentials, key.clone(), credentials, MAX_CLIENTS);
+            assert_eq!(aws.known_credentials(&key).is_some(), is_known, "{left}");
+        }
+        // Those without an end are asked for each time.
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        keep(&aws.credentials, key.clone(), credentials, MAX_CLIENTS);
+        assert_eq!(aws.known_credentials(&key), None);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let map = Mutex::default();
         for key in [1, 2, 2, 3] {

@@ -21,8 +21,9 @@ use crate::log;
 use crate::manifest::{Configuration, Target};
 use crate::owners;
 use crate::policy::{Mode, Pause, Policy, Trigger};
-use crate::ports::{Namespace, Workloads as _};
+use crate::ports::{Fault, Memories as _, Namespace, Workloads as _};
 use crate::settings::Source;
+use crate::stop::{Known, Mistake};
 use crate::thousandths;
 
 #[derive(Debug, clap::Args)]
@@ -70,11 +71,13 @@ impl Arguments {
 struct Checked {
     text: String,
     refused: usize,
+    /// Mistakes in a `ConfigMap` that fail the function.
+    refused_stops: usize,
     found: usize,
     other_kinds: BTreeSet<String>,
 }
 
-/// Exit code 1 when anything is refused, or nothing is there. Findings and targets both go to standard output: they are what was asked for.
+/// Exit code 1 when anything is refused, a stop is mistyped, or nothing is there. Findings and targets both go to standard output: they are what was asked for.
 pub(crate) async fn run(
     arguments: &Arguments,
     environment: &BTreeMap<String, String>,
@@ -90,6 +93,7 @@ pub(crate) async fn run(
     let Checked {
         mut text,
         refused,
+        refused_stops,
         found,
         other_kinds,
     } = checked;
@@ -97,7 +101,7 @@ pub(crate) async fn run(
         let _infallible = writeln!(text, "error: {}", nothing_found(&other_kinds));
     }
     print(&text)?;
-    Ok(if refused == 0 && found > 0 {
+    Ok(if refused == 0 && refused_stops == 0 && found > 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
@@ -140,7 +144,14 @@ async fn clusters(
     for stale in stale {
         let _infallible = writeln!(checked.text, "error: {stale}");
     }
-    let owners = other_owners(&clusters, &configuration, settings.default_cluster()).await;
+    let default_cluster = settings.default_cluster();
+    let owners = other_owners(&clusters, &configuration, default_cluster).await;
+    let known = (checked.refused == 0).then(|| Known::of(&configuration, default_cluster));
+    for (line, is_error) in stops(&clusters, &configuration, default_cluster, known.as_ref()).await
+    {
+        checked.refused_stops += usize::from(is_error);
+        let _infallible = writeln!(checked.text, "{line}");
+    }
     let unused = unused_namespaces(&settings.source, &configuration);
     // A namespace that cannot be listed is an error of its own.
     let unused = unused.iter().filter(|_| checked.refused == 0);
@@ -151,21 +162,62 @@ async fn clusters(
     Ok(())
 }
 
+/// What people typed into a `ConfigMap` that does not do what it says, and whether that is an error: the function fails for it.
+async fn stops(
+    clusters: &Clusters,
+    configuration: &Configuration,
+    default_cluster: &str,
+    known: Option<&Known>,
+) -> Vec<(String, bool)> {
+    let loads = namespaces(configuration, default_cluster).into_iter();
+    let loads = loads.map(async |namespace| {
+        let keys = Box::pin(clusters.load(&namespace)).await;
+        (namespace, keys)
+    });
+    let mut lines = Vec::new();
+    for (namespace, keys) in join_all(loads).await {
+        let Namespace { cluster, name } = &namespace;
+        let mistakes = match keys {
+            Ok(keys) => known.map_or_else(Vec::new, |known| known.mistakes(&namespace, &keys)),
+            Err(Fault { message, .. }) => vec![Mistake {
+                text: message,
+                is_error: false,
+            }],
+        };
+        lines.extend(mistakes.into_iter().map(|Mistake { text, is_error }| {
+            let label = if is_error { "error" } else { "warning" };
+            (
+                format!("cluster {cluster} ({name}): {label}: {text}"),
+                is_error,
+            )
+        }));
+    }
+    lines
+}
+
+/// Where the targets are.
+fn namespaces(configuration: &Configuration, default_cluster: &str) -> BTreeSet<Namespace> {
+    let targets = configuration.targets.iter();
+    targets
+        .map(|target| namespace_of(target, default_cluster))
+        .collect()
+}
+
+fn namespace_of(target: &Target, default_cluster: &str) -> Namespace {
+    let cluster = target.cluster.as_deref().unwrap_or(default_cluster);
+    Namespace {
+        cluster: cluster.to_owned(),
+        name: target.id.namespace.clone(),
+    }
+}
+
 /// Who else scales the targets' workloads: told before the first change, which would be held for it.
 async fn other_owners(
     clusters: &Clusters,
     configuration: &Configuration,
     default_cluster: &str,
 ) -> Vec<String> {
-    let of = |target: &Target| Namespace {
-        cluster: target
-            .cluster
-            .as_deref()
-            .unwrap_or(default_cluster)
-            .to_owned(),
-        name: target.id.namespace.clone(),
-    };
-    let namespaces: BTreeSet<Namespace> = configuration.targets.iter().map(of).collect();
+    let namespaces = namespaces(configuration, default_cluster);
     let lists = namespaces.into_iter().map(async |namespace| {
         let lists = join(
             clusters.autoscalers(&namespace),
@@ -183,7 +235,7 @@ async fn other_owners(
         }
     }
     for target in &configuration.targets {
-        let namespace = of(target);
+        let namespace = namespace_of(target, default_cluster);
         let Some((Ok(autoscalers), scaled_objects)) = lists.get(&namespace) else {
             continue;
         };

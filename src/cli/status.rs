@@ -243,7 +243,7 @@ impl Status {
         targets.retain(|target| self.is_in_namespace(&target.id.namespace));
         let now = self.clock.now();
         let known = { stale.is_empty() }
-            .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
+            .then(|| Known::of(&configuration, self.settings.default_cluster()));
         let plan = Plan {
             now,
             // Each call has a timeout of its own.
@@ -283,7 +283,10 @@ impl Status {
         Ok(View {
             output,
             errors,
-            failed: !unknown.is_empty() || !stale.is_empty() || rows.iter().any(Row::is_failed),
+            failed: !unknown.is_empty()
+                || !stale.is_empty()
+                || notices.iter().any(|notice| notice.is_error)
+                || rows.iter().any(Row::is_failed),
         })
     }
 

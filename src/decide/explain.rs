@@ -96,6 +96,7 @@ fn waits_for(policy: &Policy, demand: &Demand, running: &Running) -> String {
         | Reason::Inactive
         | Reason::Contested
         | Reason::OtherOwner
+        | Reason::StopUnknown
         | Reason::RolloutAborted
         | Reason::RolloutUpdating
         | Reason::RolloutHandover => return String::new(),
@@ -225,6 +226,9 @@ fn cause(
             owner::unknown(&observation.conflicts)
         ),
         Reason::Stopped => "the key pause of the ConfigMap outrigger names it".to_owned(),
+        Reason::StopUnknown => {
+            "the ConfigMap outrigger cannot be read and was never read by this environment, so that a stop may stand in it".to_owned()
+        }
         Reason::StoppedScaleIn => {
             format!("{backlog}, and the key pause-scale-in of the ConfigMap outrigger names it")
         }

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use jiff::Timestamp;
+
 use crate::owners::Conflict;
 
 /// What was true when the pass looked.
@@ -27,6 +29,16 @@ pub struct Stop {
     pub all: bool,
     /// Nothing is scaled in.
     pub scale_in: bool,
+    /// The ConfigMap is there as far as is known, and was never read: before this moment nothing is changed, since a stop may stand
+    /// in it.
+    pub unread_until: Option<Timestamp>,
+}
+
+impl Stop {
+    /// Until when a stop that was never read holds; `None` when none does.
+    pub(super) fn unread(self, now: Timestamp) -> Option<Timestamp> {
+        self.unread_until.filter(|until| now < *until)
+    }
 }
 
 /// The workload as its object says.

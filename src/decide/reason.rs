@@ -49,6 +49,8 @@ pub enum Reason {
     OwnersUnknown,
     /// The key `pause` of the ConfigMap.
     Stopped,
+    /// The ConfigMap was never read, and a stop may stand in it.
+    StopUnknown,
     /// The key `pause-scale-in` of the ConfigMap.
     StoppedScaleIn,
     /// `autoscaling.keda.sh/paused`.
@@ -71,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons with a one-line meaning, for the documentation.
-    pub const ALL: [(Self, &'static str); 32] = [
+    pub const ALL: [(Self, &'static str); 33] = [
         (Self::QueueDepth, "the backlog asks for another count"),
         (
             Self::MetricValue,
@@ -144,6 +146,10 @@ impl Reason {
             "the key `pause` of the ConfigMap names the workload",
         ),
         (
+            Self::StopUnknown,
+            "the ConfigMap cannot be read and was not read since the function's start: a stop may stand in it, and nothing changes for 5 minutes",
+        ),
+        (
             Self::StoppedScaleIn,
             "the key `pause-scale-in` of the ConfigMap names the workload",
         ),
@@ -213,6 +219,7 @@ impl Reason {
             Self::OtherOwner => "OtherOwner",
             Self::OwnersUnknown => "OwnersUnknown",
             Self::Stopped => "Stopped",
+            Self::StopUnknown => "StopUnknown",
             Self::StoppedScaleIn => "StoppedScaleIn",
             Self::Paused => "Paused",
             Self::PausedScaleIn => "PausedScaleIn",

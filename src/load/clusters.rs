@@ -97,6 +97,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             } = cluster;
             all.configuration.targets.extend(configuration.targets);
             all.configuration.findings.extend(configuration.findings);
+            all.configuration.not_run.extend(configuration.not_run);
             all.configuration.skipped += configuration.skipped;
             all.configuration
                 .other_kinds

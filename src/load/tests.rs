@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
@@ -40,6 +41,8 @@ type Asked = (String, Option<String>, ObjectKind);
 #[derive(Default)]
 struct Servers {
     answers: RefCell<BTreeMap<Asked, Answer>>,
+    /// Nobody may list the autoscalers.
+    autoscalers_fail: Cell<bool>,
     asked: RefCell<Vec<String>>,
 }
 
@@ -85,6 +88,9 @@ impl Workloads for Servers {
         self.asked
             .borrow_mut()
             .push(format!("autoscalers {}", namespace.name));
+        if self.autoscalers_fail.get() {
+            return Err(Fault::failed("Forbidden", "403 autoscalers"));
+        }
         Ok(Vec::new())
     }
 
@@ -248,6 +254,37 @@ async fn what_comes_from_an_old_list_is_known_to() {
         let stale = targets.iter().filter(|target| target.is_stale);
         let stale: Vec<&str> = stale.map(|target| target.id.name.as_str()).collect();
         assert_eq!(stale, wanted);
+    }
+}
+
+/// KEDA's operator may be there, and the status is its own then. Nobody knows without the autoscalers.
+#[tokio::test]
+async fn where_the_autoscalers_cannot_be_listed_the_status_is_left_to_keda() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    let with_finalizer = |name: &str| {
+        let text = WORKER.replace("NAMESPACE", "a").replace("NAME", name);
+        let text = text.replace("uid: u", "uid: u, finalizers: [finalizer.keda.sh]");
+        parse_yaml(text.as_bytes()).remove(0).root.unwrap()
+    };
+    let objects = vec![object("a", "ours"), with_finalizer("theirs")];
+    servers.set("east", Some("a"), OBJECT, Answer::Objects(objects));
+    let settings = settings("cluster:a");
+    for (fails, written) in [(true, &["ours"][..]), (false, &["ours", "theirs"])] {
+        servers.autoscalers_fail.set(fails);
+        let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
+        let found = loader.load(&settings, unread, &servers, None).await;
+        let Loaded {
+            configuration,
+            stale,
+            objects,
+        } = found.unwrap();
+        let names: Vec<&str> = objects.iter().map(|(_, object)| &*object.id.name).collect();
+        assert_eq!(names, written);
+        // Both are run: before each write the pass looks itself.
+        assert_eq!(configuration.targets.len(), 2);
+        let is_told = |told: &String| told.ends_with("and their status is left alone");
+        assert_eq!(stale.len(), usize::from(fails), "{stale:?}");
+        assert!(stale.iter().all(is_told), "{stale:?}");
     }
 }
 

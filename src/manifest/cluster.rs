@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scaled_object::CLUSTER;
+use super::scaled_object::{self, CLUSTER};
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
     read_stream,
@@ -118,6 +118,8 @@ pub fn read_cluster(objects: &ClusterObjects<'_>, context: ClusterContext<'_>) -
         for node in nodes {
             if kind == Kind::ScaledObject && is_deleted(node) {
                 reader.configuration.skipped += 1;
+                let not_run = scaled_object::not_run(node, "default");
+                reader.configuration.not_run.push(not_run);
             } else {
                 found.push((found.len() + 1, kind, node));
             }
@@ -322,6 +324,8 @@ impl Configuration {
     pub(crate) fn refuse(&mut self, cluster: &str, id: &TargetId, message: String) {
         let is_it =
             |target: &Target| target.cluster.as_deref() == Some(cluster) && target.id == *id;
+        let refused = self.targets.iter().filter(|target| is_it(target));
+        self.not_run.extend(refused.map(Target::not_run));
         self.targets.retain(|target| !is_it(target));
         self.add(Severity::Error, cluster, id, message);
     }

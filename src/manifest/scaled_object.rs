@@ -8,7 +8,7 @@ use super::authentication::Resolution;
 use super::behavior::Behavior;
 use super::trigger::read_triggers;
 use super::workload::{WorkloadRef, read_workload};
-use super::{Target, TargetId};
+use super::{NotRun, Target, TargetId};
 use crate::document::{Node, Value, quoted};
 use crate::fields::{self, Fields, Problems, count, go_bool, suggestion};
 use crate::policy::{Fallback, FallbackBehavior, Mode, Pause, Policy, ReplicaBounds, Trigger};
@@ -122,6 +122,16 @@ pub fn read_scaled_object(
             }
         });
     (Some(id), target)
+}
+
+/// What there is to read of a ScaledObject that is not run.
+pub(super) fn not_run(node: &Node, default_namespace: &str) -> NotRun {
+    let workload = node.get("spec").and_then(|spec| spec.get("scaleTargetRef"));
+    let mut told_before = Problems::default();
+    NotRun {
+        namespace: namespace_of(node, default_namespace).map(str::to_owned),
+        workload: workload.and_then(|node| read_workload(node, &mut told_before)),
+    }
 }
 
 /// The namespace of an object whose metadata have an error, as far as it can be read.

@@ -906,3 +906,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_workloads_of_what_is_not_run_are_known_as_far_as_they_can_be_read() {
+    let object = |name: &str, reference: &str, rest: &str| {
+        format!(
+            "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  scaleTargetRef: {reference}\n  {rest}\n  \
+             triggers:\n  - type: aws-sqs-queue\n    metadata: {{queueURL: q, awsRegion: eu-west-1, identityOwner: operator}}\n"
+        )
+    };
+    let stream = [
+        object("good", "{name: good}", ""),
+        object("broken", "{name: broken}", "maxReplicaCount: many"),
+        object("nameless", "{nme: x}", ""),
+        object("one", "{name: twice}", ""),
+        object("two", "{name: twice}", ""),
+        "a: [".to_owned(),
+    ];
+    let context = Context {
+        file: "test.yaml",
+        namespace: "default",
+        clusters: &[],
+    };
+    let configuration = read(stream.join("---\n").as_bytes(), context);
+    let names = { configuration.not_run.iter() }.map(|not_run| {
+        let workload = not_run.workload.as_ref().map(WorkloadRef::key);
+        (not_run.namespace.as_deref(), workload)
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    let shop = |key: Option<&str>| (Some("shop"), key.map(str::to_owned));
+    assert_eq!(
+        names,
+        [
+            (None, None),
+            shop(None),
+            shop(Some("deployment.broken")),
+            shop(Some("deployment.twice")),
+            shop(Some("deployment.twice")),
+        ]
+    );
+}

@@ -572,12 +572,15 @@ async fn an_unreadable_workload_fails_its_target_and_writes_nothing() {
 
 #[tokio::test]
 async fn without_memory_it_scales_out_and_never_in() {
-    for call in ["load default", "store rollout.worker"] {
+    for (call, code) in [
+        ("load default", "NotFound"),
+        ("store rollout.worker", "Forbidden"),
+    ] {
         let (servers, configuration) = (
             Servers::new(&[("worker", 63, 2)]),
             configuration(&["worker"]),
         );
-        servers.fail(call, Fault::failed("Forbidden", "no"));
+        servers.fail(call, Fault::failed(code, "no"));
         let outcomes = pass(&servers, &configuration, 0).await;
         assert_eq!(effects(&outcomes), [(Effect::Scaled, true)], "{call}");
         assert_eq!(servers.replicas("worker"), 7);
@@ -999,6 +1002,54 @@ async fn the_emergency_stop_holds_also_when_it_cannot_be_read() {
     stop("");
     pass(&servers, &configuration, 120).await;
     assert_eq!(servers.replicas("worker"), 7);
+}
+
+/// A stop may stand in a ConfigMap that is there and was never read. That ends, since a right that is missing is no stop.
+#[tokio::test]
+async fn a_cold_start_holds_where_a_stop_may_stand_and_says_until_when() {
+    for code in ["Forbidden", "ServerError", "Timeout", "TooLarge"] {
+        let (servers, configuration) = (
+            Servers::new(&[("worker", 63, 2)]),
+            configuration(&["worker"]),
+        );
+        servers.fail("load default", Fault::failed(code, "no"));
+        for seconds in [0, 60, 299] {
+            let outcomes = pass(&servers, &configuration, seconds).await;
+            assert_eq!(effects(&outcomes), [(Effect::Held, true)], "{code}");
+            let decision = &outcomes[0].decided.as_ref().unwrap().decision;
+            assert_eq!(
+                (decision.reason, decision.until),
+                (Reason::StopUnknown, Some(at(300)))
+            );
+            let said = format!("so that a stop may stand in it; holds until {}", at(300));
+            assert!(decision.explanation.ends_with(&said), "{decision:?}");
+        }
+        let outcomes = pass(&servers, &configuration, 300).await;
+        assert_eq!(effects(&outcomes), [(Effect::Scaled, true)], "{code}");
+        assert_eq!(servers.replicas("worker"), 7);
+    }
+}
+
+#[tokio::test]
+async fn a_cold_start_that_reads_the_config_map_later_goes_on_at_once() {
+    let (servers, configuration) = (
+        Servers::new(&[("worker", 63, 2), ("other", 63, 2)]),
+        configuration(&["worker", "other"]),
+    );
+    servers.fail("load default", Fault::failed("ServerError", "no"));
+    pass(&servers, &configuration, 0).await;
+    assert_eq!(servers.replicas("worker"), 2);
+    servers.faults.borrow_mut().clear();
+    let keys = [("pause".to_owned(), "rollout.other".to_owned())];
+    servers
+        .memories
+        .borrow_mut()
+        .insert("default".into(), keys.into());
+    pass(&servers, &configuration, 60).await;
+    assert_eq!(
+        (servers.replicas("worker"), servers.replicas("other")),
+        (7, 2)
+    );
 }
 
 #[tokio::test]

@@ -356,9 +356,9 @@ fn at<'j>(json: &'j mut Json, path: &str) -> &'j mut Json {
 fn reasons_and_limits_are_all_listed() {
     let schema = Schema::new();
     let decision = &schema.root["$defs"]["decision"]["properties"];
-    let reasons = Reason::ALL
+    let reasons = { Reason::ALL.iter() }
         .map(|(reason, meaning)| json!({"description": meaning, "const": reason.name()}));
-    assert_eq!(decision["reason"]["oneOf"], json!(reasons));
+    assert_eq!(decision["reason"]["oneOf"], reasons.collect::<Json>());
     let limits = Limit::ALL.map(Limit::name);
     assert_eq!(decision["limitedBy"]["items"]["enum"], json!(limits));
 }

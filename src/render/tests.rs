@@ -1393,7 +1393,8 @@ fn objects_in_the_cluster_need_their_own_rights() {
             json!(["RoleBinding", "outrigger-cluster-mode"]),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(text.contains("rollouts"), namespace == "default");
+        let is_read = text.contains("resources: [rollouts]");
+        assert_eq!(is_read, namespace == "default");
     }
 }
 

@@ -50,6 +50,8 @@ pub enum KubernetesFault {
     Slow(Duration),
     /// Applied, then the connection is reset instead of an answer.
     ApplyThenReset,
+    /// Applied, then answered with this status, as by a proxy whose server took too long.
+    ApplyThenStatus(u16),
 }
 
 /// A manifest that cannot be created.

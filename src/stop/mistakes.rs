@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{EVERYTHING, PAUSE, PAUSE_SCALE_IN, SEPARATORS, forms, words};
+use super::{
+    EVERYTHING, Here, PAUSE, PAUSE_SCALE_IN, SEPARATORS, STAR, forms, is_everything, is_list,
+    normal, words,
+};
 use crate::document::quoted;
 use crate::fields::{edits, is_dns_subdomain, is_near, nearest};
 use crate::manifest::WorkloadRef;
@@ -24,6 +27,9 @@ const MAX_SUGGESTED_TEXT: usize = 200;
 /// The most workloads that are listed for a name that is near to none.
 const MAX_LISTED: usize = 5;
 
+/// The most parts of a word before the name of a workload: namespace, group, version and kind.
+const MAX_PARTS: usize = 8;
+
 /// How a key begins that asks for a stop.
 const STOPPING: [&str; 8] = [
     "paus",
@@ -39,44 +45,40 @@ const STOPPING: [&str; 8] = [
 const NEGATIONS: [&str; 10] = [
     "false", "no", "off", "none", "null", "nothing", "never", "0", "f", "n",
 ];
-/// What people write for everything, and what does not mean it.
-const AFFIRMATIONS: [&str; 9] = [
-    "1",
-    "t",
-    "y",
-    "enabled",
-    "everything",
-    "pause",
-    "paused",
-    "stop",
-    "stopped",
-];
+/// Something in the ConfigMap that does not do what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The sentence, which says how to put it right.
+    pub text: String,
+    /// Whether somebody who wants something stopped does not have that: the invocation then fails, so that its alarm fires.
+    pub is_error: bool,
+}
 
-/// Everything in the ConfigMap `outrigger` of a namespace that people typed and that has no effect: keys that are neither state
-/// nor a switch, and words of a switch that stop no workload. Each is a sentence that says how to put it right.
+/// Everything in the ConfigMap `outrigger` of a namespace that people typed and that does not do what it says: keys that are neither
+/// state nor a switch, words of a switch that stop no workload, and texts of a switch that are no list of names.
 ///
-/// `known` are the workloads of *all* targets that the function has there, also of those that are not polled now or are in shadow
-/// mode; where they are not known in full, nothing can be said. The order depends on the input alone: what looks like a switch
-/// first, then the switches, then other keys. After [`MAX_MISTAKES`] the last entry is the number of the others.
+/// It is an error where somebody probably wants something stopped: a word that is no target's, a text that is no list, a key that is
+/// misspelt. It is a warning where nobody does, or where that is not known: a key that is empty or says `false`, a note, a name
+/// whose state is in the ConfigMap, since another function may scale it, and any name while some object cannot be read.
+///
+/// The order depends on the input alone: what looks like a switch first, then the switches, then other keys. After
+/// [`MAX_MISTAKES`] the last entry is the number of the others.
 #[must_use]
-pub fn mistakes(
-    keys: &BTreeMap<String, String>,
-    namespace: &str,
-    known: &[&WorkloadRef],
-) -> Vec<String> {
-    let known = Known::new(namespace, known);
+pub fn mistakes(keys: &BTreeMap<String, String>, here: &Here<'_>) -> Vec<Mistake> {
+    let known = Known::new(here);
     let place = Place {
         keys,
         known: &known,
     };
-    let strange: Vec<_> = keys
+    let strange: Vec<(Option<&'static str>, &str, &str)> = keys
         .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
         .filter(|(key, value)| !place.is_ours(key, value))
-        .map(|(key, value)| (meant(key), key.as_str(), value.as_str()))
+        .map(|(key, value)| (meant(key), key, value))
         .collect();
     let misspelt = strange.iter().filter_map(|&(switch, key, value)| {
         let switch = switch?;
-        Some(Mistake::Switch { switch, key, value })
+        Some(Found::Switch { switch, key, value })
     });
     let idle = [PAUSE, PAUSE_SCALE_IN].into_iter().flat_map(|switch| {
         let text = keys.get(switch).map(String::as_str);
@@ -86,26 +88,31 @@ pub fn mistakes(
     let others = strange
         .iter()
         .filter(|(switch, ..)| switch.is_none())
-        .map(|&(_, key, _)| Mistake::Key { key });
-    let mut mistakes = misspelt.chain(idle).chain(others);
-    let texts = mistakes.by_ref().take(MAX_MISTAKES);
-    let mut texts: Vec<String> = texts.map(|mistake| place.tell(&mistake)).collect();
-    match mistakes.count() {
-        0 => {}
-        1 => texts.push(format!(
-            "1 more key or name in {} stops nothing",
-            place.map()
-        )),
-        more => texts.push(format!(
-            "{more} more keys or names in {} stop nothing",
-            place.map()
-        )),
+        .map(|&(_, key, value)| Found::Key { key, value });
+    let mut found = misspelt.chain(idle).chain(others);
+    let mut mistakes: Vec<Mistake> = { found.by_ref().take(MAX_MISTAKES) }
+        .map(|found| Mistake {
+            text: place.tell(&found),
+            is_error: place.is_error(&found),
+        })
+        .collect();
+    let (mut more, mut is_error) = (0_usize, false);
+    for found in found {
+        more += 1;
+        is_error = is_error || place.is_error(&found);
     }
-    texts
+    let map = place.map();
+    let text = match more {
+        0 => return mistakes,
+        1 => format!("1 more key or name in {map} does not do what it says"),
+        more => format!("{more} more keys or names in {map} do not do what they say"),
+    };
+    mistakes.push(Mistake { text, is_error });
+    mistakes
 }
 
-/// One thing without effect. What is near is looked for only when it is put into words.
-enum Mistake<'k> {
+/// One mistake. What is near is looked for only when it is put into words.
+enum Found<'k> {
     /// A key that looks like a switch.
     Switch {
         switch: &'static str,
@@ -113,39 +120,79 @@ enum Mistake<'k> {
         value: &'k str,
     },
     /// Another key.
-    Key { key: &'k str },
+    Key { key: &'k str, value: &'k str },
     /// A switch without a word.
     Empty { switch: &'static str },
+    /// A text of a switch that is no list of names.
+    NoList { switch: &'static str, text: &'k str },
     /// A word of a switch.
     Word { switch: &'static str, word: &'k str },
 }
 
 /// The workloads of a namespace.
 struct Known<'k> {
-    namespace: &'k str,
+    here: &'k Here<'k>,
     /// Their state keys.
     targets: BTreeSet<String>,
     /// The state keys of shadow mode.
     shadows: BTreeSet<String>,
-    /// Every word that stops one of them; not needed while people have typed nothing.
+    /// Every word that stops one of them and not everything; not needed while people have typed nothing.
     forms: OnceCell<BTreeSet<String>>,
+    /// The same of what is not run.
+    others: OnceCell<BTreeSet<String>>,
+    /// The keys of the state of other workloads, by what they name.
+    kept: OnceCell<BTreeMap<&'k str, &'k str>>,
 }
 
 impl<'k> Known<'k> {
-    fn new(namespace: &'k str, known: &[&WorkloadRef]) -> Self {
+    fn new(here: &'k Here<'k>) -> Self {
+        let targets = || here.targets.iter();
         Self {
-            namespace,
-            targets: known.iter().map(|workload| workload.key()).collect(),
-            shadows: known.iter().map(|workload| workload.shadow_key()).collect(),
+            here,
+            targets: targets().map(|workload| workload.key()).collect(),
+            shadows: targets().map(|workload| workload.shadow_key()).collect(),
             forms: OnceCell::new(),
+            others: OnceCell::new(),
+            kept: OnceCell::new(),
         }
     }
 
-    /// Whether a word in lower case stops any of them.
+    fn namespace(&self) -> &'k str {
+        self.here.namespace
+    }
+
+    /// Whether a word stops any of them.
     fn stops(&self, word: &str) -> bool {
-        let targets = || self.targets.iter();
-        let forms = || targets().flat_map(|target| forms(self.namespace, target));
-        self.forms.get_or_init(|| forms().collect()).contains(word)
+        let word = normal(word);
+        let of = |workload: &&WorkloadRef| forms(self.namespace(), workload);
+        let forms = || self.here.targets.iter().flat_map(of).collect();
+        let is_all = !self.targets.is_empty() && is_everything(&word, self.namespace());
+        is_all || self.forms.get_or_init(forms).contains(&word)
+    }
+
+    /// Whether a word names the workload of an object that is not run, or everything where that is all there is.
+    fn names_other(&self, word: &str) -> bool {
+        let word = normal(word);
+        let of = |workload: &&WorkloadRef| forms(self.namespace(), workload);
+        let forms = || self.here.not_run.iter().flat_map(of).collect();
+        let is_all = !self.here.not_run.is_empty() && is_everything(&word, self.namespace());
+        is_all || self.others.get_or_init(forms).contains(&word)
+    }
+
+    /// The state of other workloads: its keys by what they name, also by the name alone.
+    fn kept(&self, keys: &'k BTreeMap<String, String>) -> &BTreeMap<&'k str, &'k str> {
+        let others = || {
+            let is_ours = |key: &str| self.targets.contains(key) || self.shadows.contains(key);
+            keys.iter()
+                .filter(|(key, value)| !is_ours(key) && is_state(key, value))
+                .flat_map(|(key, _)| {
+                    let named = key.strip_prefix("shadow.").unwrap_or(key);
+                    let name = named.split_once('.').map(|(_, name)| (name, key.as_str()));
+                    [(named, key.as_str())].into_iter().chain(name)
+                })
+                .collect()
+        };
+        self.kept.get_or_init(others)
     }
 
     /// Kind and name of each.
@@ -156,13 +203,8 @@ impl<'k> Known<'k> {
 
     /// A word that stops something and that another one in lower case was perhaps meant to be.
     fn near(&self, word: &str) -> Option<String> {
-        let everything = || EVERYTHING.first().map(|word| (*word).to_owned());
         if self.targets.is_empty() {
             return None;
-        }
-        let is_stars = word.contains('*') && word.chars().all(|char| "*./:".contains(char));
-        if is_stars || word == self.namespace {
-            return everything();
         }
         if let Some(before) = word.strip_suffix('*')
             && let Some(glob) = self.near_glob(before)
@@ -176,15 +218,15 @@ impl<'k> Known<'k> {
             return Some(glob);
         }
         let is_misspelt = |all: &&str| all.len() > 2 && is_near(word, all);
-        let means_all = AFFIRMATIONS.contains(&word) || EVERYTHING.iter().any(is_misspelt);
-        means_all.then(everything).flatten()
+        let means_all = EVERYTHING.iter().any(is_misspelt);
+        means_all.then(|| STAR.to_owned())
     }
 
     /// All of a kind, or of the namespace.
     fn near_glob(&self, before: &str) -> Option<String> {
         let before = before.trim_end_matches(|char: char| !char.is_alphanumeric());
         let mut valid: BTreeSet<&str> = self.parts().map(|(kind, _)| kind).collect();
-        valid.insert(self.namespace);
+        valid.insert(self.namespace());
         let valid: Vec<&str> = valid.into_iter().collect();
         let near = nearest(before, &valid)?;
         close(before, near).map(|_| format!("{near}.*"))
@@ -230,38 +272,98 @@ impl<'k> Place<'k> {
             || is_state(key, value)
     }
 
-    /// The words of a switch that stop nothing, each once.
-    fn idle(self, switch: &'static str, text: &'k str) -> impl Iterator<Item = Mistake<'k>> {
-        let empty = words(text).next().is_none();
+    /// What is wrong with the text of a switch: that it is no list, or the words that stop nothing, each once.
+    fn idle(self, switch: &'static str, text: &'k str) -> impl Iterator<Item = Found<'k>> {
+        let is_list = is_list(text);
+        let whole = if !is_list {
+            Some(Found::NoList { switch, text })
+        } else if words(text).next().is_none() {
+            Some(Found::Empty { switch })
+        } else {
+            None
+        };
         let mut seen = BTreeSet::new();
-        let idle = words(text).filter(move |word| {
-            let word = word.to_ascii_lowercase();
-            !self.known.stops(&word) && seen.insert(word)
+        let words = is_list.then(|| words(text)).into_iter().flatten();
+        let idle = words.filter(move |word| {
+            let is_known = self.known.stops(word) || self.known.names_other(word);
+            !is_known && seen.insert(normal(word))
         });
-        let empty = empty.then_some(Mistake::Empty { switch });
-        empty
-            .into_iter()
-            .chain(idle.map(move |word| Mistake::Word { switch, word }))
+        let idle = idle.map(move |word| Found::Word { switch, word });
+        whole.into_iter().chain(idle)
     }
 
-    fn tell(&self, mistake: &Mistake<'_>) -> String {
-        match *mistake {
-            Mistake::Switch { switch, key, value } => self.tell_switch(switch, key, value),
-            Mistake::Key { key } => self.tell_key(key),
-            Mistake::Empty { switch } => format!(
+    /// Whether somebody probably wants something stopped that is not.
+    fn is_error(&self, found: &Found<'_>) -> bool {
+        match *found {
+            Found::NoList { .. } => true,
+            // What is beside a switch may be a note.
+            Found::Switch { key, value, .. } => {
+                let stops = |word| self.known.stops(word) || self.known.names_other(word);
+                !self.asks_for_none(key, value) && (!is_list(value) || words(value).any(stops))
+            }
+            // `worker: stop`
+            Found::Key { key, value } => {
+                let is_all = |word| is_everything(&normal(word), self.known.namespace());
+                self.known.stops(key) && words(value).any(is_all)
+            }
+            Found::Empty { .. } => false,
+            Found::Word { word, .. } => {
+                self.known.here.is_whole
+                    && !self.is_negation(&word.to_ascii_lowercase())
+                    && self.kept(word).is_none()
+            }
+        }
+    }
+
+    /// The key of a state that a word may mean: of a workload that another function scales, or that is gone.
+    fn kept(&self, word: &str) -> Option<&'k str> {
+        let word = normal(word);
+        let behind = word.match_indices('.').take(MAX_PARTS);
+        let behind = behind.filter_map(|(index, _)| word.get(index + 1..));
+        let mut parts = std::iter::once(word.as_str()).chain(behind);
+        parts.find_map(|part| self.known.kept(self.keys).get(part).copied())
+    }
+
+    fn tell(&self, found: &Found<'_>) -> String {
+        match *found {
+            Found::Switch { switch, key, value } => self.tell_switch(switch, key, value),
+            Found::Key { key, value: _ } => self.tell_key(key),
+            Found::Empty { switch } => format!(
                 "the key {} is empty and stops nothing; `*` stops everything. {}",
                 self.at(switch),
                 self.removal(switch)
             ),
-            Mistake::Word { switch, word } => self.tell_word(switch, word),
+            Found::NoList { switch, text } => {
+                let what = match switch {
+                    PAUSE => "everything",
+                    _ => "all scale-in",
+                };
+                format!(
+                    "the key {} holds {}, which is no list of names, and so stops {what} in the namespace; write `*` for that, or names such as \
+                     `{}`, and notes behind a `#`. This sets `*`: {}",
+                    self.at(switch),
+                    quoted(text),
+                    self.known
+                        .targets
+                        .first()
+                        .map_or("rollout.worker", String::as_str),
+                    self.patch(&[(switch, Some(STAR))]),
+                )
+            }
+            Found::Word { switch, word } => self.tell_word(switch, word),
         }
     }
 
-    fn tell_switch(&self, switch: &'static str, key: &str, value: &str) -> String {
-        let asks_for_none = asks_for_stop(&folded(key))
+    /// Whether a key that looks like a switch says that nothing is to be stopped.
+    fn asks_for_none(&self, key: &str, value: &str) -> bool {
+        asks_for_stop(&folded(key))
+            && is_list(value)
             && words(value).next().is_some()
-            && words(value).all(|word| self.is_negation(&word.to_ascii_lowercase()));
-        if asks_for_none {
+            && words(value).all(|word| self.is_negation(&word.to_ascii_lowercase()))
+    }
+
+    fn tell_switch(&self, switch: &'static str, key: &str, value: &str) -> String {
+        if self.asks_for_none(key, value) {
             let value = quoted(value);
             return format!(
                 "the key {} stops nothing, and {value} asks for no stop. {}",
@@ -312,6 +414,12 @@ impl<'k> Place<'k> {
             let command = self.patch(&[(switch, None)]);
             return format!("{start}; a stop ends when its key is deleted: {command}");
         }
+        if let Some(key) = self.kept(&word) {
+            return format!(
+                "{start} of this function; {} holds the state of such a workload, which another function scales, or which is gone",
+                self.at(key)
+            );
+        }
         if let Some(near) = self.known.near(&word) {
             return format!("{start}, did you mean `{near}`?");
         }
@@ -338,7 +446,11 @@ impl<'k> Place<'k> {
 
     /// A text for a switch that stops what another text was meant to stop, and what the switch stops already.
     fn text(&self, switch: &str, wanted: &str) -> String {
-        let everything = EVERYTHING.first().copied().unwrap_or_default();
+        // A name that stops nothing here is perhaps known to another function.
+        let there = self.keys.get(switch).map_or("", String::as_str);
+        if !is_list(there) || !is_list(wanted) {
+            return STAR.to_owned();
+        }
         let lower = |text: &str| -> Vec<String> {
             let lower = words(text).map(str::to_ascii_lowercase);
             lower.filter(|word| !self.is_negation(word)).collect()
@@ -353,8 +465,6 @@ impl<'k> Place<'k> {
                 }
             })
             .collect();
-        // A name that stops nothing here is perhaps known to another function.
-        let there = self.keys.get(switch).map_or("", String::as_str);
         let there = lower(there)
             .into_iter()
             .filter(|word| is_plain(word, "-./*"));
@@ -364,13 +474,14 @@ impl<'k> Place<'k> {
                 names.push(word);
             }
             if names.len() > MAX_SUGGESTED_NAMES {
-                return everything.to_owned();
+                return STAR.to_owned();
             }
         }
         let text = names.join(" ");
-        let is_everything = names.iter().any(|word| EVERYTHING.contains(&word.as_str()));
+        let mut words = names.iter();
+        let is_everything = words.any(|word| is_everything(&normal(word), self.known.namespace()));
         if wanted.is_empty() || is_everything || text.len() > MAX_SUGGESTED_TEXT {
-            return everything.to_owned();
+            return STAR.to_owned();
         }
         text
     }
@@ -392,13 +503,13 @@ impl<'k> Place<'k> {
         if is_for_command(key) {
             format!("This removes it: {}", self.patch(&[(key, None)]))
         } else {
-            let namespace = self.known.namespace;
+            let namespace = self.known.namespace();
             format!("This removes it, in an editor: kubectl edit cm outrigger -n {namespace}")
         }
     }
 
     fn patch(&self, pairs: &[(&str, Option<&str>)]) -> String {
-        let namespace = self.known.namespace;
+        let namespace = self.known.namespace();
         let data = data(pairs);
         format!("kubectl patch cm outrigger -n {namespace} --type merge -p '{data}'")
     }
@@ -408,7 +519,7 @@ impl<'k> Place<'k> {
     }
 
     fn map(&self) -> String {
-        format!("the ConfigMap `{}/outrigger`", self.known.namespace)
+        format!("the ConfigMap `{}/outrigger`", self.known.namespace())
     }
 }
 

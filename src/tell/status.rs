@@ -395,6 +395,10 @@ fn paused(target: &Target, decided: Option<&Decided>) -> Said {
     if pause.all || pause.replicas.is_some() || pause.scale_in || pause.scale_out {
         return said("True", "ScaledObjectPaused", "ScaledObject is paused");
     }
+    if stop.unread_until.is_some() {
+        let message = "the ConfigMap `outrigger` cannot be read, and a stop may stand in it";
+        return said("Unknown", "StopUnknown", message);
+    }
     let key = match (stop.all, stop.scale_in) {
         (true, _) => "pause",
         (false, true) => "pause-scale-in",

@@ -255,6 +255,40 @@ async fn a_trouble_that_could_not_be_told_is_told_later() {
     }
 }
 
+/// A target that a pass did not reach has neither more nor less trouble than before.
+#[tokio::test]
+async fn what_was_not_reached_neither_ends_nor_begins_a_trouble() {
+    let configuration = configuration(1, "", "");
+    let target = &configuration.targets[0];
+    let (server, told) = (Server::default(), Told::default());
+    let teller = Teller::new(&told, &[]);
+    let denied = || outcome(target, Some(Fault::failed("AccessDenied", "…")));
+    let late = Fault::out_of_time("target `a/b`", "reads took 60 s");
+    let not_reached = |faults: Vec<Fault>| Outcome {
+        effect: Effect::NotReached,
+        faults,
+        ..outcome(target, None)
+    };
+    let other = Fault::failed("Timeout", "no answer");
+    for (seconds, outcome, expected) in [
+        (0, not_reached(vec![other.clone(), late.clone()]), &[][..]),
+        (60, denied(), &["AccessDenied"]),
+        // Long after the last one was told, which would be told again had it gone.
+        (660, not_reached(vec![late.clone()]), &[]),
+        (720, denied(), &[]),
+        (780, not_reached(vec![other, late]), &[]),
+        (1_500, denied(), &[]),
+        // So it is when a pass finds no trouble.
+        (1_560, outcome(target, None), &["QueueDepth"]),
+        (1_620, denied(), &["AccessDenied"]),
+    ] {
+        tell(&server, &teller, &mut [outcome], seconds).await;
+        let events = server.events.take().into_iter();
+        let reasons: Vec<String> = events.map(|event| event.reason).collect();
+        assert_eq!(reasons, expected, "{seconds}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_server_does_not_keep_is_not_sent_again_and_said_once() {
     let configuration = configuration(2, "", "");

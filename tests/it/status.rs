@@ -474,31 +474,46 @@ async fn other_owners_and_names_without_objects_are_seen_beforehand() {
     let (_, table, _) = ended(spawn(&variables, &wide)).await;
     assert_names(&table, &owner);
     assert_names(&table, &["OtherOwner"]);
+
+    // A stop that stops nothing fails the function, and both say so.
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.edit("configmaps", "default", "outrigger", |object| {
+        object["data"]["pause"] = json!("rollout.wroker # incident 42");
+    });
+    let mistake = "error: `rollout.wroker` in the key `pause` of the ConfigMap `default/outrigger` stops nothing";
+    let (code, text, _) = ended(spawn_command("check", &variables, &config)).await;
+    assert_eq!(code, 1, "{text}");
+    assert_names(
+        &text,
+        &[&mistake.replace("error", "cluster demo (default): error")],
+    );
+    let (code, _, errors) = ended(spawn(&variables, &["--config", "cluster:default"])).await;
+    assert_eq!(code, 1, "{errors}");
+    assert_names(&errors, &[mistake]);
     assert_eq!((count(&sandbox, "PATCH"), count(&sandbox, "POST")), (0, 0));
 }
 
 #[tokio::test]
-async fn a_stop_that_stops_nothing_is_a_warning() {
+async fn a_stop_that_stops_nothing_is_an_error() {
     let sandbox = sandbox().await;
     sandbox
         .kubernetes()
         .edit("configmaps", "default", "outrigger", |object| {
             object["data"]["Pause"] = json!("*");
             object["data"]["pause-scale-in"] = json!("deployment.worker");
+            object["data"]["notes"] = json!("call Ann");
         });
     let (code, table, errors) = run(&environment(&sandbox), WORKER, &[]).await;
-    assert_eq!(code, 0, "{errors}");
+    assert_eq!(code, 1, "{errors}");
     assert!(table.contains("QueueDepth"), "{table}");
-    let warnings: Vec<&str> = errors.lines().collect();
-    assert_eq!(warnings.len(), 2, "{errors}");
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert_names(lines[1], &["error: ", "`Pause`", "did you mean `pause`"]);
     assert_names(
-        warnings[1],
-        &["warning: ", "`Pause`", "did you mean `pause`"],
+        lines[0],
+        &["error: ", "`deployment.worker`", "`rollout.worker`"],
     );
-    assert_names(
-        warnings[0],
-        &["warning: ", "`deployment.worker`", "`rollout.worker`"],
-    );
+    assert_names(lines[2], &["warning: ", "`notes`"]);
 }
 
 #[tokio::test]

@@ -124,6 +124,8 @@ pub(crate) struct Frame {
     pub(crate) overlapped: bool,
     /// The emergency stop that its environment read last.
     pub(crate) last_stop: Option<(String, String)>,
+    /// When the ConfigMap could not be read for the first time, though it may be there.
+    pub(crate) unread_since: Option<Timestamp>,
     environment: usize,
     began: i64,
 }
@@ -156,6 +158,7 @@ struct Pass {
 struct Environment {
     stops: Rc<LastStops>,
     last_stop: Option<(String, String)>,
+    unread_since: Option<Timestamp>,
     is_busy: bool,
 }
 
@@ -164,6 +167,7 @@ impl Environment {
         Self {
             stops: Rc::default(),
             last_stop: None,
+            unread_since: None,
             is_busy: false,
         }
     }
@@ -424,6 +428,7 @@ impl Life {
             configuration: Rc::clone(&self.configuration),
             overlapped: !self.passes.is_empty(),
             last_stop: self.environments[environment].last_stop.clone(),
+            unread_since: self.environments[environment].unread_since,
             environment,
             began: self.servers.seconds.get(),
         };
@@ -514,6 +519,13 @@ impl Life {
         }
         let environment = &mut self.environments[frame.environment];
         environment.is_busy = false;
+        let has_decided = ended.iter().any(|one| one.decided.is_some());
+        if let (Some(Err(fault)), true) = (&told.keys, has_decided)
+            && fault.code != "NotFound"
+        {
+            let since = frame.unread_since.unwrap_or(frame.now);
+            environment.unread_since = Some(since.min(frame.now));
+        }
         if let (Some(Ok(keys)), true) = (&told.keys, ended.iter().any(|one| one.decided.is_some()))
         {
             let text = |key: &str| keys.get(key).cloned().unwrap_or_default();

@@ -377,6 +377,51 @@ mod tests {
         assert!(!expected || !is_ambiguous(&error), "{body}");
     }
 
+    /// What is to be done about a status, and whether a write may have been carried out all the same.
+    #[track_caller]
+    fn check_status(code: u16, expected: Next, maybe_done: bool) {
+        let body = format!(r#"{{"code":{code},"message":"no"}}"#);
+        let error = kube::Error::Api(Box::new(serde_json::from_str(&body).unwrap()));
+        assert_eq!(
+            (next(&error), is_ambiguous(&error)),
+            (expected, maybe_done),
+            "{code}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_fails_may_have_done_it_and_one_that_refuses_has_not() {
+        let again = Next::Again { asked: None };
+        for code in [500, 502, 503, 504] {
+            check_status(code, again, true);
+        }
+        // No patience helps, and nobody knows.
+        for code in [501, 505, 507, 599] {
+            check_status(code, Next::GiveUp, true);
+        }
+        for code in [409, 429] {
+            check_status(code, again, false);
+        }
+        check_status(401, Next::NewToken, false);
+        for code in [400, 403, 404, 405, 410, 413, 422] {
+            check_status(code, Next::GiveUp, false);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_not_asked_for_again() {
+        use http_body_util::{BodyExt as _, Full, Limited};
+
+        let body = Limited::new(Full::new(bytes::Bytes::from_static(b"too long")), 3);
+        let error = kube::Error::Service(body.collect().await.unwrap_err());
+        assert_eq!(next(&error), Next::GiveUp);
+        // It may have been the answer to a write.
+        assert!(is_ambiguous(&error));
+        // What else ends a connection is tried again.
+        let error = kube::Error::Service("reset by peer".into());
+        assert_eq!(next(&error), Next::Reconnect);
+    }
+
     #[test]
     fn an_object_that_is_too_large_is_refused_for_good() {
         let etcd =

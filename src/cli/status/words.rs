@@ -44,6 +44,9 @@ pub(super) fn complaints(rows: &[Row<'_>], notices: &[Notice]) -> String {
     {
         let _infallible = writeln!(text, "error: and {more} more errors; -o json has them all");
     }
+    for Notice { text: notice, .. } in notices.iter().filter(|notice| notice.is_error) {
+        let _infallible = writeln!(text, "error: {}", printable(notice));
+    }
     for row in rows {
         let warnings = row.decided().map(|decided| &decided.decision.warnings);
         for warning in warnings.into_iter().flatten() {
@@ -51,11 +54,7 @@ pub(super) fn complaints(rows: &[Row<'_>], notices: &[Notice]) -> String {
             let _infallible = writeln!(text, "warning: {}", printable(&warning));
         }
     }
-    for Notice {
-        namespace: _,
-        text: notice,
-    } in notices
-    {
+    for Notice { text: notice, .. } in notices.iter().filter(|notice| !notice.is_error) {
         let _infallible = writeln!(text, "warning: {}", printable(notice));
     }
     if is_about_rights {

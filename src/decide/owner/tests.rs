@@ -108,7 +108,7 @@ fn an_owner_holds_what_is_out_of_bounds_and_what_a_pause_asks_for() {
     };
     let stop = Stop {
         all: true,
-        scale_in: false,
+        ..Stop::default()
     };
     assert_eq!(reason(&bounds, 40, Stop::default()), Reason::OtherOwner);
     assert_eq!(reason(&bounds, 0, Stop::default()), Reason::OtherOwner);

@@ -192,12 +192,25 @@ fn the_emergency_stop_comes_before_everything() {
     };
     let all = Stop {
         all: true,
-        scale_in: false,
+        ..Stop::default()
     };
     assert_eq!(stopped(&policy, all, 0, 900), (0, Reason::Stopped));
+    // One that may stand there holds as one that does, until its time is over.
+    let unread = |seconds| Stop {
+        unread_until: Some(at(seconds)),
+        ..Stop::default()
+    };
+    assert_eq!(
+        stopped(&policy, unread(1001), 0, 900),
+        (0, Reason::StopUnknown)
+    );
+    assert_eq!(
+        stopped(&policy, unread(1000), 0, 900),
+        stopped(&policy, Stop::default(), 0, 900)
+    );
     let scale_in = Stop {
-        all: false,
         scale_in: true,
+        ..Stop::default()
     };
     // A stop is said after an annotation, which may ask for fewer.
     let (none, many) = (

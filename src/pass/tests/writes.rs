@@ -271,7 +271,14 @@ async fn a_memory_that_is_nearly_full_is_a_notice() {
         .unwrap()
         .extend([left_over]);
     let passed = passed_at(&servers, &configuration, 60, None, true).await;
-    let [Notice { namespace, text }] = &passed.notices[..] else {
+    let [
+        Notice {
+            namespace,
+            text,
+            is_error: false,
+        },
+    ] = &passed.notices[..]
+    else {
         panic!("{:?}", passed.notices)
     };
     assert_eq!(namespace, &passed.namespaces[0]);

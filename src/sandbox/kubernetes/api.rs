@@ -41,6 +41,10 @@ pub(in crate::sandbox) async fn handle(
             answer(shared, request, now).await;
             Reply::Reset
         }
+        Some(KubernetesFault::ApplyThenStatus(code)) => {
+            answer(shared, request, now).await;
+            Response::from(Failure::of_status(code)).into()
+        }
         None => answer(shared, request, now).await.into(),
     }
 }

@@ -142,7 +142,8 @@ async fn a_count_is_written_once() {
 
 #[tokio::test]
 async fn a_stale_count_is_a_lost_race() {
-    for (from, now) in [(2, 3), (2, 0), (0, 2)] {
+    // Also where somebody else has set the very count that is wanted.
+    for (from, now) in [(2, 3), (2, 0), (0, 2), (2, 7)] {
         let sandbox = sandbox().await;
         sandbox.kubernetes().set_replicas("default", "worker", from);
         let clusters = clusters(&sandbox).await;
@@ -197,12 +198,19 @@ async fn a_count_that_the_server_does_not_take_is_no_lost_race() {
 
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_not_made_twice() {
-    for (from, to) in [(2, 7), (0, 3), (3, 0)] {
+    for (from, to, fault) in [
+        (2, 7, KubernetesFault::ApplyThenReset),
+        (0, 3, KubernetesFault::ApplyThenReset),
+        (3, 0, KubernetesFault::ApplyThenReset),
+        // A server that fails after it was carried out.
+        (2, 7, KubernetesFault::ApplyThenStatus(500)),
+        (3, 0, KubernetesFault::ApplyThenStatus(503)),
+        (0, 3, KubernetesFault::ApplyThenStatus(504)),
+    ] {
         let sandbox = sandbox().await;
         sandbox.kubernetes().set_replicas("default", "worker", from);
         let clusters = clusters(&sandbox).await;
         let seen = read(&clusters).await;
-        let fault = KubernetesFault::ApplyThenReset;
         sandbox.kubernetes().fail("PATCH /scale", fault, 1);
         let changed = clusters.scale(&worker(), &change(&seen, to)).await;
         assert_eq!(changed, Ok(()));
@@ -264,6 +272,10 @@ async fn a_key_that_changed_is_a_lost_race() {
         let message = lost_race(store(&clusters, old, "new").await);
         assert_names(&message, &[KEY]);
     }
+    // Also where another copy has written the very same.
+    for old in [None, Some("ours")] {
+        lost_race(store(&clusters, old, "theirs").await);
+    }
     let other = state_write("other", Some("gone"), "new");
     let mut stored = clusters.store(&namespace(), &[other]).await;
     lost_race(stored.remove(0));
@@ -276,8 +288,20 @@ async fn a_key_that_changed_is_a_lost_race() {
 async fn a_store_whose_answer_is_lost_is_a_success() {
     let sandbox = sandbox().await;
     let clusters = clusters(&sandbox).await;
-    for (old, new) in [(None, "first"), (Some("first"), "second")] {
-        let fault = KubernetesFault::ApplyThenReset;
+    for (old, new, fault) in [
+        (None, "first", KubernetesFault::ApplyThenReset),
+        (Some("first"), "second", KubernetesFault::ApplyThenReset),
+        (
+            Some("second"),
+            "third",
+            KubernetesFault::ApplyThenStatus(500),
+        ),
+        (
+            Some("third"),
+            "fourth",
+            KubernetesFault::ApplyThenStatus(504),
+        ),
+    ] {
         sandbox.kubernetes().fail("PATCH /configmaps/", fault, 1);
         let stored = store(&clusters, old, new).await;
         assert_eq!(stored, Ok(()));

@@ -194,6 +194,32 @@ async fn a_long_list_is_read_to_its_end() {
     assert_eq!(count(&sandbox, AUTOSCALERS), 2);
 }
 
+/// Where the first page was there, the kind is known: a page that is not is no end of the list.
+#[tokio::test]
+async fn a_page_that_is_gone_is_no_end_of_a_list() {
+    let sandbox = sandbox().await;
+    sandbox.kubernetes().set_keda_installed(true);
+    for index in 0..101 {
+        create_scaled_object(&sandbox, &format!("so-{index:03}"), |_| {});
+    }
+    let clusters = clusters(&sandbox).await;
+    for code in [404, 410] {
+        sandbox.clear_requests();
+        let first = KubernetesFault::Slow(std::time::Duration::ZERO);
+        for fault in [first, KubernetesFault::Status(code)] {
+            sandbox.kubernetes().fail("/scaledobjects", fault, 1);
+        }
+        let (_, message) = failed(scaled_objects(&clusters).await);
+        assert_names(&message, &[&code.to_string(), "scaledobjects"]);
+        assert_eq!(count(&sandbox, SCALED_OBJECTS), 2);
+    }
+    assert_eq!(scaled_objects(&clusters).await.unwrap().len(), 101);
+    // 410 on the first page is a failure as well: what is there, nobody knows.
+    let gone = KubernetesFault::Status(410);
+    sandbox.kubernetes().fail("/scaledobjects", gone, 1);
+    failed(scaled_objects(&clusters).await);
+}
+
 #[tokio::test]
 async fn a_missing_right_names_its_rule() {
     let sandbox = bare(SandboxOptions {

@@ -72,9 +72,10 @@ async fn a_memory_that_fills_up_is_a_warning_once_and_in_each_summary() {
     assert!(summary["warnings"].is_null(), "{summary}");
 }
 
-/// A stop with a typing mistake stops nothing, and says so once in the log and in each summary until it is put right.
+/// A stop with a typing mistake stops nothing, fails each invocation, and says so once in the log and in each summary until it is
+/// put right.
 #[tokio::test]
-async fn a_stop_that_stops_nothing_is_a_warning_with_the_right_spelling() {
+async fn a_stop_that_stops_nothing_fails_the_invocation_with_the_right_spelling() {
     let sandbox = sandbox().await;
     let kubernetes = sandbox.kubernetes();
     let set = |key: &str, text: Option<&str>| {
@@ -91,10 +92,24 @@ async fn a_stop_that_stops_nothing_is_a_warning_with_the_right_spelling() {
     let function = Function::start(&sandbox, WORKER, &[]).await;
     let mut lines = Vec::new();
     for _ in 0..2 {
-        function.answer("{}").await;
+        let (kind, message) = function.error("{}").await;
+        assert_eq!(kind, "Outrigger.TargetsFailed");
+        assert_names(
+            &message,
+            &[
+                "1 failed, all others are done: ",
+                "`rollout.wroker`",
+                "(and 1 more)",
+            ],
+        );
         let new = function.new_lines();
         let line = summary(&new);
-        let [name, key] = line["summary"]["warnings"].as_array().unwrap().as_slice() else {
+        assert_eq!(
+            line["summary"]["failed"],
+            json!(["ConfigMap default/outrigger"])
+        );
+        assert_eq!(line["Failed"], 1);
+        let [name, key] = line["summary"]["errors"].as_array().unwrap().as_slice() else {
             panic!("{line}");
         };
         assert_names(
@@ -115,16 +130,35 @@ async fn a_stop_that_stops_nothing_is_a_warning_with_the_right_spelling() {
         sandbox.kubernetes().scale_writes("default", "worker"),
         [(2, 7)]
     );
-    let told = lines.iter().filter(|line| !line["warning"].is_null());
+    let told = lines.iter().filter(|line| !line["error"].is_null());
     assert_eq!(told.count(), 2);
 
     set("paused", None);
-    set("pause", Some("rollout.worker"));
+    set("pause", Some("rollouts.argoproj.io/worker # incident 42"));
     sandbox.queues().set_counts("orders", 1000, 0, 0);
     function.answer("{}").await;
     let new = function.new_lines();
-    assert!(summary(&new)["summary"]["warnings"].is_null());
+    assert!(summary(&new)["summary"]["errors"].is_null());
     assert_eq!(summary(&new)["summary"]["reasons"], json!({"Stopped": 1}));
+
+    // What is no list of names stops everything, and fails all the same.
+    set("pause", Some("{all: true}"));
+    let (_, message) = function.error("{}").await;
+    assert_names(
+        &message,
+        &["`{all: true}`", "no list of names", "stops everything"],
+    );
+    let new = function.new_lines();
+    assert_eq!(summary(&new)["summary"]["reasons"], json!({"Stopped": 1}));
+
+    // What asks for no stop is a warning.
+    set("pause", Some("# over: *"));
+    function.answer("{}").await;
+    let new = function.new_lines();
+    assert_names(
+        summary(&new)["summary"]["warnings"][0].as_str().unwrap(),
+        &["`pause`", "is empty and stops nothing"],
+    );
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn outside_lambda_it_says_so_and_ends() {
 }
 
 #[tokio::test]
-async fn a_constant_deadline_long_ago_is_none() {
+async fn a_constant_deadline_long_ago_ends_nothing() {
     let sandbox = sandbox().await;
     let function = Function::start(&sandbox, WORKER, &[]).await;
     // At the maximum nothing is left to be followed up.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 use outrigger::sandbox::Service;
 use outrigger::sandbox::fault::Fault;
 use outrigger::sandbox::kubernetes::KubernetesFault;
@@ -113,6 +114,53 @@ async fn a_silent_server_ends_with_the_deadline_and_the_others_are_done() {
         decisions(&lines)[0]["errors"][0]["code"],
         "DeadlineExceeded"
     );
+}
+
+/// A process that has just started knows no stop, and one may stand in what it may not read.
+#[tokio::test]
+async fn a_cold_start_that_cannot_read_the_stop_changes_nothing_yet() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let forbidden = KubernetesFault::Status(403);
+    kubernetes.fail("GET /configmaps/outrigger", forbidden, 1);
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(&message, &["1 failed", "403", "RoleBinding"]);
+    let lines = function.new_lines();
+    let decision = &decisions(&lines)[0]["decision"];
+    assert_eq!(decision["reason"], "StopUnknown");
+    assert!(decision["until"].is_string(), "{decision}");
+    assert_eq!(writes(&sandbox), []);
+    // It is read, and holds nothing back.
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    // From then on it is known.
+    kubernetes.fail("GET /configmaps/outrigger", forbidden, 1_000);
+    sandbox.queues().set_counts("orders", 1000, 0, 0);
+    function.error("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 16)]);
+}
+
+/// A frozen environment thaws with a clock that is wrong for a moment: the timeout is what it was before.
+#[tokio::test]
+async fn a_clock_that_jumped_while_frozen_leaves_the_invocation_its_end() {
+    let sandbox = sandbox().await;
+    let kubernetes = sandbox.kubernetes();
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let left = Duration::from_secs(6);
+    function.invoke_with_time_left("{}", left).await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    sandbox.queues().set_counts("orders", 1000, 0, 0);
+    kubernetes.fail("PATCH /rollouts/worker/scale", KubernetesFault::Hang, 1_000);
+    let now = outrigger::clock::wall_now();
+    for wrong in [-600, 600] {
+        let deadline = now + SignedDuration::from_secs(wrong);
+        let deadline = deadline.as_millisecond().to_string();
+        let outcome = function.invoke_with_deadline("{}", &deadline).await;
+        let (_, message) = error(&outcome);
+        // Without an end the call would wait for an answer as long as it may.
+        assert_names(&message, &["`default/worker`", "no time left"]);
+    }
 }
 
 #[tokio::test]

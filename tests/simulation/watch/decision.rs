@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outrigger::decide::{Decision, Observation, Reading, Reason, Rollout, Stop, decide};
 use outrigger::manifest::Target;
 use outrigger::owners::Conflict;
@@ -45,6 +45,7 @@ impl<'a> Expected<'a> {
         let readings = triggers.map(|trigger| reading(told, trigger));
         let readings: Vec<Reading> = readings.collect::<Result<_, _>>()?;
         let keys = told.keys.as_ref().ok_or("decided without the ConfigMap")?;
+        let stop = stop(frame, keys, &target.workload.key());
         let keys = keys.as_ref().ok();
         let text = keys.and_then(|keys| keys.get(&target.state_key()));
         let text = text.cloned();
@@ -54,7 +55,7 @@ impl<'a> Expected<'a> {
         let mut observation = Observation {
             workload: seen.workload,
             readings,
-            stop: stop(frame, keys, &target.workload.key()),
+            stop,
             conflicts: Vec::new(),
             poll_seconds: None,
         };
@@ -228,9 +229,13 @@ impl<'a> Expected<'a> {
             return None;
         }
         let pause = self.target.policy.pause;
-        let Stop { all, scale_in } = self.observation.stop;
+        let Stop {
+            all,
+            scale_in,
+            unread_until,
+        } = self.observation.stop;
         let wrong = match pause.replicas {
-            _ if all => to != from,
+            _ if all || unread_until.is_some() => to != from,
             Some(count) => to != count && !((self.is_owner_unknown() || scale_in) && count < from),
             None => {
                 (pause.all && to != from)
@@ -409,13 +414,20 @@ fn conflicts(told: &Told, workload: usize) -> Result<Vec<Conflict>, String> {
 }
 
 /// The emergency stop, from what was read now, else from what was read last.
-fn stop(frame: &Frame, keys: Option<&BTreeMap<String, String>>, target: &str) -> Stop {
+fn stop(frame: &Frame, keys: &Result<BTreeMap<String, String>, Fault>, target: &str) -> Stop {
     let text = |keys: &BTreeMap<String, String>, key| keys.get(key).cloned().unwrap_or_default();
-    let read = keys.map(|keys| (text(keys, "pause"), text(keys, "pause-scale-in")));
-    let (all, scale_in) = read.or_else(|| frame.last_stop.clone()).unwrap_or_default();
+    let read =
+        { keys.as_ref().ok() }.map(|keys| (text(keys, "pause"), text(keys, "pause-scale-in")));
+    let known = read.or_else(|| frame.last_stop.clone());
+    // One that was never read, and may be there, counts as a stop for five minutes.
+    let is_unread = known.is_none() && keys.as_ref().is_err_and(|fault| fault.code != "NotFound");
+    let since = frame.unread_since.unwrap_or(frame.now).min(frame.now);
+    let until = since + SignedDuration::from_mins(5);
+    let (all, scale_in) = known.unwrap_or_default();
     let names = |text: &str| text.lines().any(|line| line == "*" || line == target);
     Stop {
         all: names(&all),
         scale_in: names(&scale_in),
+        unread_until: (is_unread && frame.now < until).then_some(until),
     }
 }

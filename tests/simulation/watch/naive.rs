@@ -233,6 +233,7 @@ pub(super) fn at_rest(
         Reason::ScaleOutLimit => disabled(&policy.scale_out),
         Reason::ScaleInLimit => disabled(&policy.scale_in),
         Reason::Stopped
+        | Reason::StopUnknown
         | Reason::StoppedScaleIn
         | Reason::Paused
         | Reason::PausedReplicas
