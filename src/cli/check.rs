@@ -22,7 +22,7 @@ use crate::manifest::{Configuration, Target};
 use crate::owners;
 use crate::policy::{Mode, Pause, Policy, Trigger};
 use crate::ports::{Namespace, Workloads as _};
-use crate::settings::Source;
+use crate::settings::{self, Source};
 use crate::thousandths;
 
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,8 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut checked = Checked::default();
     if let Some(files) = arguments.files(environment) {
-        let configuration = read_manifests(&files, &arguments.namespace, &[])?;
+        let floor = settings::min_polling(environment).map_err(anyhow::Error::from)?;
+        let configuration = read_manifests(&files, &arguments.namespace, &[], floor)?;
         let names: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
         checked.add(&configuration, &names.join(", "));
     } else {
@@ -139,6 +140,11 @@ async fn clusters(
     checked.refused += stale.len();
     for stale in stale {
         let _infallible = writeln!(checked.text, "error: {stale}");
+    }
+    // With an option only a part is looked at.
+    let ungranted = (!access.is_given()).then(|| settings.unused_grants());
+    for line in ungranted.into_iter().flatten() {
+        let _infallible = writeln!(checked.text, "warning: {line}");
     }
     let owners = other_owners(&clusters, &configuration, settings.default_cluster()).await;
     let unused = unused_namespaces(&settings.source, &configuration);

@@ -38,6 +38,7 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
         ));
     }
     notes.extend(guessed(request, needs));
+    notes.extend(request.settings.unused_grants());
     notes
 }
 
