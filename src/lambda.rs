@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
+use crate::budget::{Budget, LeftOut};
 use crate::clock::{Clock, wall_now};
 use crate::fairness::Missed;
 use crate::load::{Loaded, Loader};
@@ -144,6 +145,7 @@ struct Function {
     told: Told,
     stops: LastStops,
     missed: RefCell<Missed>,
+    left_out: RefCell<LeftOut>,
 }
 
 impl Function {
@@ -161,6 +163,7 @@ impl Function {
             told: Told::default(),
             stops: LastStops::default(),
             missed: RefCell::default(),
+            left_out: RefCell::default(),
         }
     }
 
@@ -186,6 +189,7 @@ impl Function {
         let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
         let known = { stale.is_empty() }
             .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
+        let mut budget = Budget::new(&self.settings, &configuration.targets, turn);
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -199,14 +203,24 @@ impl Function {
                 .filter_map(|poll| Some((*poll, *targets.get(poll.target)?)))
                 .collect();
             self.missed.borrow().order(&mut polls, turn);
-            let due = polls.iter().map(|(poll, target)| Due {
+            let looks: Vec<(bool, &Target)> = { polls.iter() }
+                .map(|(poll, target)| {
+                    let is_owed = self.missed.borrow().is_owed(target);
+                    (poll.unless_at_rest && !is_owed, *target)
+                })
+                .collect();
+            let over = budget.over(&looks, &self.left_out.borrow());
+            let due = { looks.iter().zip(&over) }.map(|((unless_at_rest, target), over)| Due {
                 target,
-                unless_at_rest: poll.unless_at_rest && !self.missed.borrow().is_owed(target),
+                unless_at_rest: *unless_at_rest,
+                over_budget: *over,
             });
             let now = self.clock.now();
             let mut passed = self
                 .pass(due, now, deadline, known.as_ref(), wake.dry_run)
                 .await;
+            let reads = { passed.outcomes.iter() }.zip(over.iter().map(Option::is_some));
+            budget.note(reads, &mut self.left_out.borrow_mut());
             let decided_at =
                 u32::try_from(now.duration_since(clock_start).as_secs()).unwrap_or(offset);
             let polled = polls.into_iter().zip(passed.outcomes);

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::budget::OverBudget;
 use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
 use crate::decide::{Decision, Limit, Observation, Reading, decide};
@@ -120,6 +121,8 @@ pub struct Due<'t> {
     pub target: &'t Target,
     /// Whether the workload is read first, and nothing else where it rests at zero or idle.
     pub unless_at_rest: bool,
+    /// Why its metrics are not read, where they are not: each is a failed reading then.
+    pub over_budget: Option<OverBudget>,
 }
 
 impl<'t> From<&&'t Target> for Due<'t> {
@@ -127,6 +130,7 @@ impl<'t> From<&&'t Target> for Due<'t> {
         Self {
             target,
             unless_at_rest: false,
+            over_budget: None,
         }
     }
 }
@@ -639,7 +643,7 @@ where
                 None => self.workload(&place).await,
             }
         };
-        let readings = shared.readings.of(target);
+        let readings = shared.readings.of(target, due.over_budget);
         let (workload, readings, keys) = join3(workload, readings, memory.keys.clone()).await;
 
         let faults = readings.iter().filter_map(|reading| reading.as_ref().err());

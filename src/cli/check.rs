@@ -13,6 +13,7 @@ use super::access::Access;
 use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
+use crate::budget;
 use crate::document::quoted;
 use crate::fields::Severity;
 use crate::lambda::install_crypto;
@@ -143,7 +144,8 @@ async fn clusters(
     }
     // With an option only a part is looked at.
     let ungranted = (!access.is_given()).then(|| settings.unused_grants());
-    for line in ungranted.into_iter().flatten() {
+    let exceeded = budget::exceeded(&settings, &configuration.targets);
+    for line in ungranted.into_iter().flatten().chain(exceeded) {
         let _infallible = writeln!(checked.text, "warning: {line}");
     }
     let owners = other_owners(&clusters, &configuration, settings.default_cluster()).await;

@@ -390,6 +390,47 @@ async fn what_is_not_granted_to_a_namespace_is_refused_and_not_read() {
     assert!(!log.contains(&DEPTH.to_string()), "{log}");
 }
 
+/// Of two metrics one is paid for: each object has its turn, and the other holds and says for how long.
+#[tokio::test]
+async fn metrics_that_are_not_paid_for_are_held_in_turns() {
+    let sandbox = cluster().await;
+    for name in ["one", "two"] {
+        create(&sandbox, &scaled_object(name), |object| {
+            object["spec"]["triggers"][0] = json!({"type": "aws-cloudwatch", "metadata": {
+                "namespace": "Shop", "metricName": "Carts", "dimensionName": "Shop", "dimensionValue": name, "targetMetricValue": "1",
+                "minMetricValue": "0", "ignoreNullValues": "false", "awsRegion": "ap-northeast-1", "identityOwner": "operator",
+            }});
+        });
+        sandbox
+            .kubernetes()
+            .create_rollout("default", name, Some(2));
+        sandbox
+            .metrics()
+            .hold("Shop", "Carts", &[("Shop", name)], 5.0);
+    }
+    let function = function(&sandbox, &[("OUTRIGGER_MAX_METRIC_READS", "1")]).await;
+    let count_of = |name: &str| sandbox.kubernetes().replicas("default", name);
+    let (_, message) = function.error("{}").await;
+    let why = "spec.triggers[0]: the 1 paid reads of namespace `default` in this invocation are used up, and its objects name 2 metrics; held for";
+    assert_names(&message, &["1 failed"]);
+    let (read, held) = match count_of("one") {
+        Some(5) => ("one", "two"),
+        _ => ("two", "one"),
+    };
+    assert_eq!((count_of(read), count_of(held)), (Some(5), Some(2)));
+    let ready = condition(&object(&sandbox, held), "Ready");
+    assert_eq!(
+        (ready.0.as_str(), ready.1.as_str()),
+        ("False", "TriggerError")
+    );
+    assert_names(&ready.2, &[why, "OUTRIGGER_MAX_METRIC_READS"]);
+    assert!(ready.2.len() <= 250, "{}", ready.2);
+    function.error("{}").await;
+    assert_eq!((count_of(read), count_of(held)), (Some(5), Some(5)));
+    assert_eq!(count(&sandbox, "GetMetricData"), 2);
+    assert_eq!(condition(&object(&sandbox, held), "Ready").0, "True");
+}
+
 #[tokio::test]
 async fn a_raised_polling_interval_is_told_in_the_status_and_once_in_the_log() {
     let sandbox = cluster().await;
