@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 
 use crate::fairness::start;
 use crate::manifest::Target;
-use crate::pass::{Effect, Outcome};
+use crate::pass::{Due, Effect, Outcome};
 use crate::policy::{Metric, Trigger};
 use crate::ports::{Fault, Namespace};
 use crate::settings::Settings;
@@ -119,25 +119,21 @@ impl Budget {
         over
     }
 
-    /// Takes in what came of a pass, each outcome with whether its reads were left out.
-    pub fn note<'o, 't: 'o>(
-        &mut self,
-        outcomes: impl IntoIterator<Item = (&'o Outcome<'t>, bool)>,
-        left_out: &mut LeftOut,
-    ) {
+    /// Takes in what came of the polls of a pass, in their order.
+    pub fn note(&mut self, polls: &[Due<'_>], outcomes: &[Outcome<'_>], left_out: &mut LeftOut) {
         if self.limit.is_none() {
             return;
         }
         let mut read: BTreeMap<Namespace, BTreeSet<&Metric>> = BTreeMap::new();
-        for (outcome, is_over) in outcomes {
-            let target = outcome.target;
+        for (poll, outcome) in polls.iter().zip(outcomes) {
+            let target = poll.target;
             // One that rests was not read, and lacks nothing.
             if outcome.effect == Effect::AtRest || metrics(target).next().is_none() {
                 continue;
             }
             let namespace = self.namespace(target);
             let key = (namespace.clone(), target.id.name.clone());
-            if is_over {
+            if poll.over_budget.is_some() {
                 let times = left_out.0.entry(key).or_default();
                 *times = times.saturating_add(1);
             } else {

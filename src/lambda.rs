@@ -184,9 +184,7 @@ impl Function {
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
-        // One more in each window.
-        let window = i64::from(self.settings.window_seconds.get());
-        let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
+        let turn = self.settings.turn(wake.time.unwrap_or(now));
         let known = { stale.is_empty() }
             .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
         let mut budget = Budget::new(&self.settings, &configuration.targets, turn);
@@ -203,24 +201,18 @@ impl Function {
                 .filter_map(|poll| Some((*poll, *targets.get(poll.target)?)))
                 .collect();
             self.missed.borrow().order(&mut polls, turn);
-            let looks: Vec<(bool, &Target)> = { polls.iter() }
-                .map(|(poll, target)| {
-                    let is_owed = self.missed.borrow().is_owed(target);
-                    (poll.unless_at_rest && !is_owed, *target)
-                })
-                .collect();
-            let over = budget.over(&looks, &self.left_out.borrow());
-            let due = { looks.iter().zip(&over) }.map(|((unless_at_rest, target), over)| Due {
-                target,
-                unless_at_rest: *unless_at_rest,
-                over_budget: *over,
-            });
+            let due = self.due(&polls, &budget);
             let now = self.clock.now();
             let mut passed = self
-                .pass(due, now, deadline, known.as_ref(), wake.dry_run)
+                .pass(
+                    due.iter().copied(),
+                    now,
+                    deadline,
+                    known.as_ref(),
+                    wake.dry_run,
+                )
                 .await;
-            let reads = { passed.outcomes.iter() }.zip(over.iter().map(Option::is_some));
-            budget.note(reads, &mut self.left_out.borrow_mut());
+            budget.note(&due, &passed.outcomes, &mut self.left_out.borrow_mut());
             let decided_at =
                 u32::try_from(now.duration_since(clock_start).as_secs()).unwrap_or(offset);
             let polled = polls.into_iter().zip(passed.outcomes);
@@ -276,6 +268,24 @@ impl Function {
             None => Ok(report::response(&invocation, &tally)),
             Some(message) => Err(InvocationError::Targets(message)),
         }
+    }
+
+    /// The polls of a pass, with what each may read.
+    fn due<'t>(&self, polls: &[(Poll, &'t Target)], budget: &Budget) -> Vec<Due<'t>> {
+        let missed = self.missed.borrow();
+        let looks = polls.iter().map(|(poll, target)| {
+            let unless_at_rest = poll.unless_at_rest && !missed.is_owed(target);
+            (unless_at_rest, *target)
+        });
+        let looks: Vec<(bool, &'t Target)> = looks.collect();
+        let over = budget.over(&looks, &self.left_out.borrow());
+        let due = looks.into_iter().zip(over);
+        due.map(|((unless_at_rest, target), over_budget)| Due {
+            target,
+            unless_at_rest,
+            over_budget,
+        })
+        .collect()
     }
 
     /// When these targets are polled in this invocation.

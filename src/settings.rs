@@ -7,6 +7,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use crate::document::quoted;
 use crate::fields::{is_dns_label, nearest};
 use crate::manifest::{is_account, is_region, is_role_arn};
@@ -299,6 +301,13 @@ impl Settings {
     pub fn poll_seconds(&self) -> NonZeroU32 {
         let window = self.window_seconds;
         self.sync_seconds.map_or(window, |sync| sync.min(window))
+    }
+
+    /// The number of the window that a time is in: one more in each.
+    #[must_use]
+    pub fn turn(&self, time: Timestamp) -> i64 {
+        let window = i64::from(self.window_seconds.get());
+        time.as_second().div_euclid(window)
     }
 
     /// Reads of metrics that a namespace has in an invocation; `None` for no limit.
@@ -951,11 +960,11 @@ mod tests {
 
     #[test]
     fn the_account_is_that_of_a_cluster_without_a_role() {
+        const ARN: &str = "arn:aws:eks:eu-west-1:111111111111:cluster/own";
         let account = |clusters: &str| {
             let settings = read(&[("OUTRIGGER_CLUSTERS", clusters)]).unwrap();
             settings.own_account().map(str::to_owned)
         };
-        const ARN: &str = "arn:aws:eks:eu-west-1:111111111111:cluster/own";
         assert_eq!(account("prod"), None);
         assert_eq!(
             account(&format!("prod,{ARN}")).as_deref(),

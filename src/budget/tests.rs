@@ -67,10 +67,14 @@ fn pass(
             faults: Vec::new(),
         })
         .collect();
-    budget.note(
-        outcomes.iter().zip(over.iter().map(Option::is_some)),
-        left_out,
-    );
+    let due: Vec<Due<'_>> = { polls.iter().zip(&over) }
+        .map(|((unless_at_rest, target), over_budget)| Due {
+            target,
+            unless_at_rest: *unless_at_rest,
+            over_budget: *over_budget,
+        })
+        .collect();
+    budget.note(&due, &outcomes, left_out);
     let named = polls.iter().zip(&over).filter(|(_, over)| over.is_some());
     named
         .map(|((_, target), _)| target.id.to_string())

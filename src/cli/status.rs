@@ -254,8 +254,7 @@ impl Status {
             stops: &self.stops,
             known: known.as_ref(),
         };
-        let window = i64::from(self.settings.window_seconds.get());
-        let turn = now.as_second().div_euclid(window);
+        let turn = self.settings.turn(now);
         let budget = Budget::new(&self.settings, &configuration.targets, turn);
         let looks: Vec<(bool, &Target)> = targets.iter().map(|target| (false, *target)).collect();
         let over = budget.over(&looks, &LeftOut::default());

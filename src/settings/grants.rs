@@ -156,7 +156,7 @@ pub(super) fn grants(
     is_value: impl Fn(&str) -> bool,
 ) -> (Grants, Wrong) {
     let (mut grants, mut wrong) = (Grants::default(), Wrong::new());
-    let mut last: Option<&str> = None;
+    let mut before: Option<&str> = None;
     for item in list
         .split(',')
         .map(str::trim)
@@ -192,11 +192,11 @@ pub(super) fn grants(
             ));
         } else if !is_value(value) {
             wrong.push(format!("found {}, allowed: {allowed}, for everybody, or for one namespace behind CLUSTER/NAMESPACE=", quoted(value)));
-        } else if let (None, Some(last)) = (&namespace, last) {
+        } else if let (None, Some(before)) = (&namespace, before) {
             wrong.push(format!(
                 "found {} behind {}, where it would be everybody's, allowed: before the items of namespaces, or CLUSTER/NAMESPACE= before it, too",
                 quoted(value),
-                quoted(last)
+                quoted(before)
             ));
         } else if is_twice && is_everybodys && namespace.is_some() {
             wrong.push(format!(
@@ -209,7 +209,7 @@ pub(super) fn grants(
             match namespace {
                 Some(namespace) => {
                     grants.bound.push((namespace, value.to_owned()));
-                    last = Some(item);
+                    before = Some(item);
                 }
                 None => grants.everybody.push(value.to_owned()),
             }

@@ -148,7 +148,7 @@ fn a_queue_of_one_namespace_is_of_no_other() {
         );
         for address in [own.as_str(), "shop-orders"] {
             let found = refused(cluster, namespace, address, "eu-west-1");
-            assert_eq!(found, [message.clone()]);
+            assert_eq!(found, std::slice::from_ref(&message));
             assert!(found[0].len() <= 250, "{}", found[0].len());
         }
     }
