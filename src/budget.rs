@@ -19,7 +19,10 @@ pub const OVER_BUDGET: &str = "MetricBudget";
 
 /// How often in a row each target was left out, kept while the environment is warm.
 #[derive(Debug, Default)]
-pub struct LeftOut(HashMap<(Namespace, String), u32>);
+pub struct LeftOut(HashMap<Key, u32>);
+
+/// Namespace and name of a ScaledObject.
+type Key = (Namespace, String);
 
 /// The paid reads of one invocation.
 #[derive(Debug)]
@@ -46,6 +49,17 @@ pub struct OverBudget {
     pub named: usize,
     /// Seconds that an invocation covers.
     pub window_seconds: NonZeroU32,
+}
+
+impl LeftOut {
+    /// Forgets the targets that are not there any more.
+    pub fn keep(&mut self, budget: &Budget, targets: &[Target]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let there: BTreeSet<Key> = targets.iter().map(|target| budget.key(target)).collect();
+        self.0.retain(|key, _| there.contains(key));
+    }
 }
 
 impl Budget {
@@ -90,8 +104,11 @@ impl Budget {
             places.rotate_left(first);
             places.sort_by_key(|place| {
                 let (unless_at_rest, target) = target(place)?;
-                let key = (namespace.clone(), target.id.name.clone());
-                let times = left_out.0.get(&key).copied().unwrap_or_default();
+                let times = left_out
+                    .0
+                    .get(&self.key(target))
+                    .copied()
+                    .unwrap_or_default();
                 Some((unless_at_rest, Reverse(times)))
             });
             let spent = self.spent.get(&namespace).copied().unwrap_or_default();
@@ -131,20 +148,24 @@ impl Budget {
             if outcome.effect == Effect::AtRest || metrics(target).next().is_none() {
                 continue;
             }
-            let namespace = self.namespace(target);
-            let key = (namespace.clone(), target.id.name.clone());
+            let key = self.key(target);
             if poll.over_budget.is_some() {
                 let times = left_out.0.entry(key).or_default();
                 *times = times.saturating_add(1);
             } else {
                 left_out.0.remove(&key);
-                read.entry(namespace).or_default().extend(metrics(target));
+                let of_namespace = read.entry(key.0).or_default();
+                of_namespace.extend(metrics(target));
             }
         }
         for (namespace, read) in read {
             let spent = self.spent.entry(namespace).or_default();
             *spent = spent.saturating_add(u32::try_from(read.len()).unwrap_or(u32::MAX));
         }
+    }
+
+    fn key(&self, target: &Target) -> Key {
+        (self.namespace(target), target.id.name.clone())
     }
 
     fn namespace(&self, target: &Target) -> Namespace {

@@ -187,7 +187,7 @@ impl Function {
         let turn = self.settings.turn(wake.time.unwrap_or(now));
         let known = { stale.is_empty() }
             .then(|| Known::of(&configuration.targets, self.settings.default_cluster()));
-        let mut budget = Budget::new(&self.settings, &configuration.targets, turn);
+        let mut budget = self.budget(&configuration.targets, turn);
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -268,6 +268,13 @@ impl Function {
             None => Ok(report::response(&invocation, &tally)),
             Some(message) => Err(InvocationError::Targets(message)),
         }
+    }
+
+    /// The paid reads of this invocation.
+    fn budget(&self, targets: &[Target], turn: i64) -> Budget {
+        let budget = Budget::new(&self.settings, targets, turn);
+        self.left_out.borrow_mut().keep(&budget, targets);
+        budget
     }
 
     /// The polls of a pass, with what each may read.

@@ -146,6 +146,22 @@ fn who_rests_spends_nothing_and_takes_no_turn() {
 }
 
 #[test]
+fn who_is_gone_is_forgotten() {
+    let all = configuration(&[object("shop", "here", 1), object("shop", "gone", 1)]);
+    let budget = Budget::new(&settings(0, 60), &all.targets, 0);
+    let mut left_out = LeftOut::default();
+    let mut spending = Budget::new(&settings(0, 60), &all.targets, 0);
+    assert_eq!(pass(&mut spending, &mut left_out, &all, &[]).len(), 2);
+    left_out.keep(&budget, &all.targets);
+    assert_eq!(left_out.0.len(), 2);
+    left_out.keep(&budget, &all.targets[..1]);
+    let [((namespace, name), 1)] = &left_out.0.iter().collect::<Vec<_>>()[..] else {
+        panic!("{left_out:?}");
+    };
+    assert_eq!((namespace.name.as_str(), name.as_str()), ("shop", "here"));
+}
+
+#[test]
 fn without_a_limit_nothing_is_over() {
     let configuration = configuration(&[object("shop", "greedy", 90)]);
     let variables = [("OUTRIGGER_CLUSTERS", "prod"), ("AWS_REGION", "eu-west-1")];

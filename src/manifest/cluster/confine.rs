@@ -133,7 +133,8 @@ impl Tenant<'_> {
             QueueAddress::Url { account, name, .. } => (Some(account.as_str()), name),
             QueueAddress::Name(name) => (self.own_account, name),
         };
-        let message = self.no_queue(&queue.region, account, name)?;
+        let unknown = "a bare name does not tell; write the queue's URL, or ";
+        let message = self.no_queue(&queue.region, account, name, unknown)?;
         Some(("metadata.queueURL", message))
     }
 
@@ -150,21 +151,28 @@ impl Tenant<'_> {
         if namespace != QUEUE_METRICS {
             return None;
         }
+        let unknown = "a metric does not tell; read the queue itself by its URL, or ";
         let mut queues = dimensions.iter().filter(|(name, _)| name == "QueueName");
-        let refused =
-            queues.find_map(|(_, queue)| self.no_queue(&metric.region, self.own_account, queue))?;
+        let refused = queues.find_map(|(_, queue)| {
+            self.no_queue(&metric.region, self.own_account, queue, unknown)
+        })?;
         Some(("metadata.dimensionValue", refused))
     }
 
-    /// Why a queue is not read with the function's own role, if it is not.
-    fn no_queue(&self, region: &str, account: Option<&str>, name: &str) -> Option<String> {
+    /// Why a queue is not read with the function's own role, if it is not. `unknown` says what does not tell its account, and what does.
+    fn no_queue(
+        &self,
+        region: &str,
+        account: Option<&str>,
+        name: &str,
+        unknown: &str,
+    ) -> Option<String> {
         let granted = self.tenants.queues.as_ref()?;
         let Some(account) = account else {
-            return Some(
-                "not granted: OUTRIGGER_QUEUES of the function grants queues by their account, which a bare name does not tell; write the \
-                 queue's URL, or ask the function's owner to name the cluster by its ARN in OUTRIGGER_CLUSTERS"
-                    .to_owned(),
-            );
+            return Some(format!(
+                "not granted: OUTRIGGER_QUEUES of the function grants queues by their account, which {unknown}ask the function's owner to name \
+                 the cluster by its ARN in OUTRIGGER_CLUSTERS"
+            ));
         };
         let is_it = |item: &str| is_queue(item, region, account, name);
         if granted.allow(&self.namespace, is_it) {

@@ -246,6 +246,18 @@ fn a_bare_name_is_of_no_account_where_none_is_known() {
     );
 }
 
+#[test]
+fn a_metric_of_a_queue_is_of_no_account_either() {
+    let list = format!("prod/shop={QUEUES}shop-*");
+    let nameless = settings(&[("OUTRIGGER_CLUSTERS", "prod"), ("OUTRIGGER_QUEUES", &list)]);
+    let metric =
+        "namespace: AWS/SQS, metricName: X, dimensionName: QueueName, dimensionValue: shop-orders";
+    let found = refused(&nameless, "prod", &object("shop", &cloudwatch(metric)), &[]);
+    let cure = "which a metric does not tell; read the queue itself by its URL, or ask";
+    assert!(found.len() == 1 && found[0].contains(cure), "{found:?}");
+    assert!(found[0].len() <= 300, "{found:?}");
+}
+
 fn cloudwatch(metric: &str) -> String {
     format!(
         "{{type: aws-cloudwatch, metadata: {{{metric}, targetMetricValue: '1', minMetricValue: '0', awsRegion: eu-west-1, identityOwner: operator}}}}"
@@ -280,6 +292,17 @@ fn the_metrics_of_a_queue_go_with_it() {
 
 #[test]
 fn an_expression_is_the_owners_to_allow() {
+    // Whoever reads it.
+    let by_role = cloudwatch("expression: SELECT MAX(X) FROM Y").replace(
+        ", identityOwner: operator}}",
+        "}, authenticationRef: {name: aws}}",
+    );
+    let roles = settings(&[("OUTRIGGER_ROLES", ROLE)]);
+    let found = refused(&roles, "prod", &object("shop", &by_role), &[]);
+    assert!(
+        found.len() == 1 && found[0].contains("OUTRIGGER_EXPRESSIONS"),
+        "{found:?}"
+    );
     let refused = |cluster, namespace, list: &str| {
         let settings = settings(&[("OUTRIGGER_EXPRESSIONS", list)]);
         let yaml = object(
