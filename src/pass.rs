@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::budget::OverBudget;
+use crate::budget::{OVER_BUDGET, OverBudget};
 use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
 use crate::decide::{Decision, Limit, Observation, Reading, decide};
@@ -223,6 +223,13 @@ impl Outcome<'_> {
     #[must_use]
     pub fn is_failed(&self) -> bool {
         !self.faults.is_empty() || matches!(self.effect, Effect::NotReached | Effect::NotDone)
+    }
+
+    /// Whether all that went wrong is that metrics are over the budget.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        let over = |fault: &Fault| fault.code == OVER_BUDGET;
+        !self.faults.is_empty() && self.faults.iter().all(over)
     }
 
     /// What it says about when to look again.
@@ -656,8 +663,7 @@ where
         if ran_out || !self.calls.has_time() {
             return self.not_reached(outcome);
         }
-        let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
-        outcome.faults.extend(failed.cloned());
+        outcome.faults.extend(failed(&readings));
         let keys = keys
             .inspect_err(|fault| outcome.faults.push(fault.clone()))
             .ok();
@@ -867,6 +873,17 @@ fn stale(target: &Target) -> Vec<Conflict> {
         error: owners::STALE.to_owned(),
     };
     target.is_stale.then(error).into_iter().collect()
+}
+
+/// Why readings failed, each reason once: a hundred triggers may lack one thing.
+fn failed(readings: &[Result<Reading, Fault>]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for fault in readings.iter().filter_map(|reading| reading.as_ref().err()) {
+        if !faults.contains(fault) {
+            faults.push(fault.clone());
+        }
+    }
+    faults
 }
 
 /// Named at every pass until it is quiet, since only a person can end it.

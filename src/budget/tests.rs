@@ -282,3 +282,35 @@ fn who_asks_for_more_than_there_is_is_told_beforehand() {
         assert!(told.contains(part), "{told}");
     }
 }
+
+/// What a greedy tenant asked for, and what it has: 252,450 reads in a minute for $2.52, and at most 500 for half a cent.
+#[test]
+fn a_greedy_namespace_takes_nothing_from_another() {
+    let greedy = (0..50).map(|index| object("greedy", &format!("w{index:02}"), 99));
+    let modest = (0..5).map(|index| object("modest", &format!("m{index}"), 1));
+    let configuration = configuration(&greedy.chain(modest).collect::<Vec<_>>());
+    let second = NonZeroU32::MIN;
+    let window = crate::ticks::Window {
+        seconds: NonZeroU32::new(60).unwrap(),
+        sync_seconds: NonZeroU32::new(60).unwrap(),
+        event_time: None,
+        time_left: None,
+    };
+    let mut ticks = crate::ticks::Ticks::over(window, &[second]);
+    let (mut elapsed, mut passes) = (0, 0);
+    let mut budget = Budget::new(&settings(500, 60), &configuration.targets, 0);
+    let mut left_out = LeftOut::default();
+    while let Some(tick) = ticks.next_after(elapsed) {
+        elapsed = tick.offset;
+        passes += 1;
+        let over = pass(&mut budget, &mut left_out, &configuration, &[]);
+        assert!(
+            over.iter().all(|name| name.starts_with("greedy/")),
+            "{over:?}"
+        );
+    }
+    assert_eq!((passes, passes * 50 * 99), (51, 252_450));
+    let spent: Vec<u32> = budget.spent.into_values().collect();
+    // Five objects of 99; no object has a part of its reads.
+    assert_eq!(spent, [495, 51 * 5]);
+}

@@ -118,3 +118,62 @@ async fn a_fallback_answers_a_budget_that_stays_spent() {
         assert_eq!(servers.replicas("a"), after);
     }
 }
+
+/// A tenant who is over the budget at every poll must not spend the rest of it on the log.
+#[tokio::test]
+async fn what_stays_over_the_budget_is_told_once() {
+    use crate::report::{LastReasons, decision_lines};
+    use crate::settings::{Log, Metrics};
+
+    let over = OverBudget {
+        limit: 5,
+        own: 2,
+        named: 8,
+        window_seconds: NonZeroU32::new(60).unwrap(),
+    };
+    let one = all_kinds("a", true);
+    let (_, metric) = one.split_once("  - type: aws-cloudwatch").unwrap();
+    let two = format!(
+        "{one}  - type: aws-cloudwatch{}",
+        metric.replace("eu,", "us,")
+    );
+    let configuration = read_all(&[two]);
+    let servers = Servers::new(&[("a", 0, 9), ("orders", 90, 0)]);
+    servers.metric.set(Some(0));
+    let mut last = LastReasons::default();
+    let mut lines = async |over_budget, second: i64| {
+        let outcomes = pass_over(&servers, &configuration, &[over_budget], second).await;
+        // Both metrics lack one thing, which is said once.
+        assert_eq!(outcomes[0].faults.len(), usize::from(over_budget.is_some()));
+        assert_eq!(outcomes[0].is_failed(), over_budget.is_some());
+        let lines = |log| decision_lines(&outcomes, at(second), &mut last, log, Metrics::Off);
+        let mut lines = lines;
+        lines(Log::Changes)
+    };
+    let first = lines(Some(over), 0).await;
+    assert!(
+        first.len() == 1 && first[0].contains("MetricBudget"),
+        "{first:?}"
+    );
+    for second in 1..10 {
+        assert_eq!(lines(Some(over), second).await, [""; 0]);
+    }
+    assert_eq!(lines(None, 10).await.len(), 1);
+    assert_eq!(lines(None, 11).await, [""; 0]);
+    assert_eq!(lines(Some(over), 12).await.len(), 1);
+    // Anything else that fails is told each time.
+    servers.fail("depth orders", Fault::failed("Throttling", "slow down"));
+    let count = async |second| {
+        let outcomes = pass_over(&servers, &configuration, &[Some(over)], second).await;
+        assert!(!outcomes[0].is_over_budget());
+        decision_lines(
+            &outcomes,
+            at(second),
+            &mut LastReasons::default(),
+            Log::Changes,
+            Metrics::Off,
+        )
+        .len()
+    };
+    assert_eq!((count(13).await, count(14).await), (1, 1));
+}
