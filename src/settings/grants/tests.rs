@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:";
@@ -198,4 +200,26 @@ fn expressions_are_allowed_by_namespace() {
         assert!(!found.allow(&namespace("prod", "ops")), "{list}");
     }
     assert_eq!(expressions("prod/shop,prod/shop").1.len(), 1);
+}
+
+proptest! {
+    /// No text ends the start, and what was read without a mistake says the same when it is written again.
+    #[test]
+    fn lists_are_read_as_they_are_written(
+        list in prop::collection::vec("(prod/|east/)?(shop|s-2|\\*|)(=| = )?(arn:aws:sqs:eu-west-1:123456789012:[a-z.*]{0,3}|none|\\PC{0,4})", 0..4),
+    ) {
+        let list = list.join(",");
+        let (found, wrong) = queues(list.trim());
+        if let (Some(found), []) = (&found, &wrong[..]) {
+            let tenants = Tenants { queues: Some(found.clone()), ..Tenants::default() };
+            prop_assert_eq!(queues(&tenants.queues_shown()), (Some(found.clone()), Vec::new()));
+            // A namespace has nothing that the list does not name.
+            let granted = found.allow(&namespace("west", "shop"), |_| true);
+            prop_assert_eq!(granted, found.namespaces().count() < found.count());
+        }
+        let (found, wrong) = expressions(&list);
+        if wrong.is_empty() {
+            prop_assert_eq!(expressions(&found.to_string()), (found, Vec::new()));
+        }
+    }
 }
