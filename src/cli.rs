@@ -13,6 +13,7 @@ mod token;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -183,8 +184,11 @@ pub(crate) fn read_manifests(
     paths: &[PathBuf],
     namespace: &str,
     clusters: &[String],
+    min_polling_seconds: Option<NonZeroU32>,
 ) -> anyhow::Result<Configuration> {
-    read_manifests_by(paths, |files| read_files(files, namespace, clusters))
+    read_manifests_by(paths, |files| {
+        read_files(files, namespace, clusters, min_polling_seconds)
+    })
 }
 
 /// The same by another reader.

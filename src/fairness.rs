@@ -21,11 +21,8 @@ impl Missed {
     /// turn, however few are reached each time. Among equals others come first at each `turn`, for environments that know nothing
     /// of each other.
     pub fn order<T>(&self, polls: &mut [(T, &Target)], turn: i64) {
-        // Multiples of the golden ratio spread evenly over a circle, in whatever steps they are taken.
-        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-        let share = u128::from(turn.cast_unsigned().wrapping_mul(GOLDEN));
-        let start = (share * polls.len() as u128) >> 64;
-        polls.rotate_left(usize::try_from(start).unwrap_or_default());
+        let first = start(turn, polls.len());
+        polls.rotate_left(first);
         polls.sort_by_cached_key(|(_, target)| {
             Reverse(self.0.get(&key(target)).copied().unwrap_or_default())
         });
@@ -41,6 +38,14 @@ impl Missed {
             self.0.remove(&key);
         }
     }
+}
+
+/// Which of so many begins at a turn: another one at each, for environments that know nothing of each other.
+pub(crate) fn start(turn: i64, count: usize) -> usize {
+    // Multiples of the golden ratio spread evenly over a circle, in whatever steps they are taken.
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let share = u128::from(turn.cast_unsigned().wrapping_mul(GOLDEN));
+    usize::try_from((share * count as u128) >> 64).unwrap_or_default()
 }
 
 fn key(target: &Target) -> String {

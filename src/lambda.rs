@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::adapters::aws::{Aws, chain};
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
+use crate::budget::{Budget, LeftOut};
 use crate::clock::{Clock, wall_now};
 use crate::fairness::Missed;
 use crate::load::{Loaded, Loader};
@@ -146,6 +147,7 @@ struct Function {
     stops: LastStops,
     missed: RefCell<Missed>,
     timeout: RefCell<Timeout>,
+    left_out: RefCell<LeftOut>,
 }
 
 impl Function {
@@ -164,6 +166,7 @@ impl Function {
             stops: LastStops::default(),
             missed: RefCell::default(),
             timeout: RefCell::default(),
+            left_out: RefCell::default(),
         }
     }
 
@@ -188,11 +191,10 @@ impl Function {
         let (targets, unknown) = report::select(&configuration, &wake.scope);
         let mut ticks = self.ticks(&wake, &targets, deadline.map(|deadline| deadline - begun));
         let now = self.clock.now();
-        // One more in each window.
-        let window = i64::from(self.settings.window_seconds.get());
-        let turn = { wake.time }.unwrap_or(now).as_second().div_euclid(window);
+        let turn = self.settings.turn(wake.time.unwrap_or(now));
         let known = { stale.is_empty() }
             .then(|| Known::of(&configuration, self.settings.default_cluster()));
+        let mut budget = self.budget(&configuration.targets, turn);
         let mut tally = Tally::default();
         let mut waited = Duration::ZERO;
         while let Some(Tick {
@@ -206,14 +208,18 @@ impl Function {
                 .filter_map(|poll| Some((*poll, *targets.get(poll.target)?)))
                 .collect();
             self.missed.borrow().order(&mut polls, turn);
-            let due = polls.iter().map(|(poll, target)| Due {
-                target,
-                unless_at_rest: poll.unless_at_rest && !self.missed.borrow().is_owed(target),
-            });
+            let due = self.due(&polls, &budget);
             let now = self.clock.now();
             let mut passed = self
-                .pass(due, now, deadline, known.as_ref(), wake.dry_run)
+                .pass(
+                    due.iter().copied(),
+                    now,
+                    deadline,
+                    known.as_ref(),
+                    wake.dry_run,
+                )
                 .await;
+            budget.note(&due, &passed.outcomes, &mut self.left_out.borrow_mut());
             let decided_at =
                 u32::try_from(now.duration_since(clock_start).as_secs()).unwrap_or(offset);
             let polled = polls.into_iter().zip(passed.outcomes);
@@ -269,6 +275,31 @@ impl Function {
             None => Ok(report::response(&invocation, &tally)),
             Some(message) => Err(InvocationError::Targets(message)),
         }
+    }
+
+    /// The paid reads of this invocation.
+    fn budget(&self, targets: &[Target], turn: i64) -> Budget {
+        let budget = Budget::new(&self.settings, targets, turn);
+        self.left_out.borrow_mut().keep(&budget, targets);
+        budget
+    }
+
+    /// The polls of a pass, with what each may read.
+    fn due<'t>(&self, polls: &[(Poll, &'t Target)], budget: &Budget) -> Vec<Due<'t>> {
+        let missed = self.missed.borrow();
+        let looks = polls.iter().map(|(poll, target)| {
+            let unless_at_rest = poll.unless_at_rest && !missed.is_owed(target);
+            (unless_at_rest, *target)
+        });
+        let looks: Vec<(bool, &'t Target)> = looks.collect();
+        let over = budget.over(&looks, &self.left_out.borrow());
+        let due = looks.into_iter().zip(over);
+        due.map(|((unless_at_rest, target), over_budget)| Due {
+            target,
+            unless_at_rest,
+            over_budget,
+        })
+        .collect()
     }
 
     /// When these targets are polled in this invocation.

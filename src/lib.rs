@@ -20,6 +20,7 @@
 //! - Nothing here can change a pod template, receive a message or read a Secret.
 //! - No log of another library is ever written.
 
+pub mod budget;
 mod calls;
 pub mod capacity;
 #[cfg(feature = "cli")]

@@ -121,7 +121,8 @@ impl Loader {
                     namespace: &settings.namespace,
                     clusters: &clusters,
                 };
-                let configuration = manifest::read(&bytes, context);
+                let configuration =
+                    manifest::read_polled(&bytes, context, settings.min_polling_seconds);
                 let configuration = Arc::new(configuration.with_default_mode(settings.mode));
                 *kept = Some((bytes, Arc::clone(&configuration)));
                 configuration

@@ -13,6 +13,7 @@ mod workload;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::document::{self, Document, Node};
 use crate::fields::{self, Fields, Problem, Problems, Severity};
@@ -25,7 +26,7 @@ pub use cluster::{ClusterContext, ClusterObjects, ListedObject, read_cluster, re
 pub use scaled_object::read_scaled_object;
 #[cfg(feature = "cli")]
 pub(crate) use trigger::is_of_emulator;
-pub(crate) use trigger::is_region;
+pub(crate) use trigger::{is_queue_name, is_region, partition};
 pub use workload::{Malformed, WorkloadKind, WorkloadRef};
 
 /// Of KEDA's objects.
@@ -42,6 +43,8 @@ pub struct Target {
     pub workload: WorkloadRef,
     /// The rules.
     pub policy: Policy,
+    /// The `pollingInterval` in seconds that the object asks for, where the function's owner has set a higher least one; else `None`.
+    pub asked_polling_seconds: Option<NonZeroU32>,
     /// Whether it is as it was read before, because it cannot be read now: it may be paused, gone or another since.
     pub is_stale: bool,
     /// The ScaledObject as a record carries it: what a decision depends on, without labels and other people's annotations.
@@ -268,12 +271,22 @@ pub struct Context<'a> {
 /// Reads a stream.
 #[must_use]
 pub fn read(bytes: &[u8], context: Context<'_>) -> Configuration {
+    read_polled(bytes, context, None)
+}
+
+/// Reads a stream, of whose `pollingInterval`s each counts at least so many seconds.
+#[must_use]
+pub fn read_polled(
+    bytes: &[u8],
+    context: Context<'_>,
+    min_polling_seconds: Option<NonZeroU32>,
+) -> Configuration {
     let Context {
         file,
         namespace,
         clusters,
     } = context;
-    read_files(&[(file, bytes)], namespace, clusters)
+    read_files(&[(file, bytes)], namespace, clusters, min_polling_seconds)
 }
 
 /// Reads several files, by name and content, as if they were one stream: an object may refer to one in another file.
@@ -282,10 +295,46 @@ pub fn read_files(
     files: &[(&str, &[u8])],
     default_namespace: &str,
     clusters: &[String],
+    min_polling_seconds: Option<NonZeroU32>,
 ) -> Configuration {
     read_stream(files, default_namespace, |target, node, problems| {
-        target.and_then(|target| in_cluster(target, node, clusters, problems))
+        let target = in_cluster(target?, node, clusters, problems)?;
+        Some(raise_polling(target, node, min_polling_seconds, problems))
     })
+}
+
+/// Raises a `pollingInterval` to the least that the function's owner lets count, and says so. The record's ScaledObject then has it,
+/// too, so that a decision replays without the environment that it was made in.
+fn raise_polling(
+    mut target: Target,
+    node: &Node,
+    least: Option<NonZeroU32>,
+    problems: &mut Problems,
+) -> Target {
+    let asked = target.policy.polling_seconds;
+    let Some(least) = least.filter(|least| asked < *least) else {
+        return target;
+    };
+    target.policy.polling_seconds = least;
+    target.asked_polling_seconds = Some(asked);
+    let spec = target.manifest.get_mut("spec");
+    if let Some(spec) = spec.and_then(serde_json::Value::as_object_mut) {
+        spec.insert("pollingInterval".to_owned(), least.get().into());
+    }
+    let given = node
+        .get("spec")
+        .and_then(|spec| spec.get("pollingInterval"));
+    let position = given.and_then(|given| given.position);
+    let default = if given.is_some() {
+        ""
+    } else {
+        ", the default,"
+    };
+    let message = format!(
+        "{asked} s{default} is less than the function's owner lets count, and is raised to {least} s (OUTRIGGER_MIN_POLLING); write {least} or more"
+    );
+    problems.warning(position, "spec.pollingInterval", message);
+    target
 }
 
 /// The same, where `place` says what becomes of each target.

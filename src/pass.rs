@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::budget::{OVER_BUDGET, OverBudget};
 use crate::calls::{Limits, in_turn, seconds};
 use crate::capacity;
 use crate::decide::{Decision, Limit, Observation, Reading, Stop, decide};
@@ -120,6 +121,8 @@ pub struct Due<'t> {
     pub target: &'t Target,
     /// Whether the workload is read first, and nothing else where it rests at zero or idle.
     pub unless_at_rest: bool,
+    /// Why its metrics are not read, where they are not: each is a failed reading then.
+    pub over_budget: Option<OverBudget>,
 }
 
 impl<'t> From<&&'t Target> for Due<'t> {
@@ -127,6 +130,7 @@ impl<'t> From<&&'t Target> for Due<'t> {
         Self {
             target,
             unless_at_rest: false,
+            over_budget: None,
         }
     }
 }
@@ -221,6 +225,13 @@ impl Outcome<'_> {
     #[must_use]
     pub fn is_failed(&self) -> bool {
         !self.faults.is_empty() || matches!(self.effect, Effect::NotReached | Effect::NotDone)
+    }
+
+    /// Whether all that went wrong is that metrics are over the budget.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        let over = |fault: &Fault| fault.code == OVER_BUDGET;
+        !self.faults.is_empty() && self.faults.iter().all(over)
     }
 
     /// What it says about when to look again.
@@ -646,7 +657,7 @@ where
                 None => self.workload(&place).await,
             }
         };
-        let readings = shared.readings.of(target);
+        let readings = shared.readings.of(target, due.over_budget);
         let (workload, readings, keys) = join3(workload, readings, memory.keys.clone()).await;
 
         let faults = readings.iter().filter_map(|reading| reading.as_ref().err());
@@ -659,8 +670,7 @@ where
         if ran_out || !self.calls.has_time() {
             return self.not_reached(outcome);
         }
-        let failed = readings.iter().filter_map(|reading| reading.as_ref().err());
-        outcome.faults.extend(failed.cloned());
+        outcome.faults.extend(failed(&readings));
         outcome.faults.extend(keys.as_ref().err().cloned());
         let seen = match workload {
             Ok(seen) => seen,
@@ -873,6 +883,17 @@ fn stale(target: &Target) -> Vec<Conflict> {
         error: owners::STALE.to_owned(),
     };
     target.is_stale.then(error).into_iter().collect()
+}
+
+/// Why readings failed, each reason once: a hundred triggers may lack one thing.
+fn failed(readings: &[Result<Reading, Fault>]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for fault in readings.iter().filter_map(|reading| reading.as_ref().err()) {
+        if !faults.contains(fault) {
+            faults.push(fault.clone());
+        }
+    }
+    faults
 }
 
 /// Named at every pass until it is quiet, since only a person can end it.

@@ -140,14 +140,16 @@ pub enum RenderError {
     },
     /// More than Lambda takes.
     #[error(
-        "the function's variables would have {bytes} bytes, and Lambda takes 4,096: {clusters} clusters are too many for one function, \
-         so give some of them to another one"
+        "the function's variables would have {bytes} bytes, and Lambda takes 4,096: {clusters} clusters with {grants} roles and queues of \
+         OUTRIGGER_ROLES and OUTRIGGER_QUEUES are too many for one function, so give some of them to another one"
     )]
     EnvironmentTooLong {
         /// Bytes of names and values.
         bytes: usize,
         /// Clusters in the list.
         clusters: usize,
+        /// Roles and queues in their lists.
+        grants: usize,
     },
     /// This program does not fit its own templates.
     #[error("a shipped template is not as expected: {0}")]

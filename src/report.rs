@@ -137,24 +137,27 @@ fn is_about(query: &MetricQuery, queue: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct LastReasons(HashMap<String, Said>);
 
-/// The reason, and in shadow mode, where no write tells of a new count, also that count and on which side of it the actual one is.
-type Said = (Reason, Option<(u32, Ordering)>);
+/// The reason, in shadow mode, where no write tells of a new count, also that count and on which side of it the actual one is, and
+/// whether metrics are over the budget.
+type Said = (Reason, Option<(u32, Ordering)>, bool);
 
 impl LastReasons {
     /// Whether a decision says something else than last time, or the first thing.
-    fn changed(&mut self, target: &Target, decision: &Decision) -> bool {
+    fn changed(&mut self, outcome: &Outcome<'_>, decision: &Decision) -> bool {
+        let target = outcome.target;
         let key = format!(
             "{}/{}",
             target.cluster.as_deref().unwrap_or_default(),
             target.id
         );
         let said = match target.policy.mode {
-            Mode::Live => (decision.reason, None),
+            Mode::Live => (decision.reason, None, outcome.is_over_budget()),
             Mode::Shadow => {
                 let Decision {
                     reason, from, to, ..
                 } = decision;
-                (*reason, Some((*to, to.cmp(from))))
+                let count = Some((*to, to.cmp(from)));
+                (*reason, count, outcome.is_over_budget())
             }
         };
         self.0.insert(key, said) != Some(said)
@@ -175,13 +178,16 @@ pub fn decision_lines(
         let changed = outcome
             .decided
             .as_ref()
-            .is_none_or(|decided| last.changed(outcome.target, &decided.decision));
+            .is_none_or(|decided| last.changed(outcome, &decided.decision));
         let wrote = !matches!(outcome.effect, Effect::Held | Effect::Shadow);
         let points = match metrics {
             Metrics::Targets => points(outcome, now),
             Metrics::Totals | Metrics::Off => None,
         };
-        if changed || wrote || outcome.is_failed() || log == Log::All {
+        // Over the budget it stays for many polls, on the same bill: once is enough.
+        let failed =
+            outcome.is_failed() && !(outcome.is_over_budget() && outcome.decided.is_some());
+        if changed || wrote || failed || log == Log::All {
             lines.push(decision_line(outcome, now, points).to_string());
         } else if let Some(points) = points {
             // A graph has a point for each poll, whatever is worth a record.

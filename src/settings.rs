@@ -1,17 +1,23 @@
 //! The environment variables of the function, read once and checked together.
 
-use std::collections::BTreeMap;
+pub mod grants;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+
+use jiff::Timestamp;
 
 use crate::document::quoted;
 use crate::fields::{is_dns_label, nearest};
 use crate::manifest::{is_account, is_region, is_role_arn};
 use crate::policy::Mode;
+use crate::ports::Namespace;
+use grants::{Tenants, shown};
 
 /// Every variable with its default and meaning. The README's table is this one.
-pub const VARIABLES: [(&str, &str, &str); 11] = [
+pub const VARIABLES: [(&str, &str, &str); 15] = [
     (
         "OUTRIGGER_CLUSTERS",
         "",
@@ -25,7 +31,27 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
     (
         "OUTRIGGER_ROLES",
         "",
-        "the roles that ScaledObjects in clusters may have the function assume, as ARNs separated by commas; only with `cluster:`",
+        "the roles that ScaledObjects in clusters may have the function assume, separated by commas: `ARN` for everybody, `CLUSTER/NAMESPACE=ARN` for one namespace; only with `cluster:`",
+    ),
+    (
+        "OUTRIGGER_QUEUES",
+        "",
+        "the queues that ScaledObjects in clusters may have read with the function's own role, in the same form: ARNs, with `*` at the end for any ending; unless set, everybody may have every queue read that this role can read; `none` for no queue; only with `cluster:`",
+    ),
+    (
+        "OUTRIGGER_EXPRESSIONS",
+        "",
+        "which namespaces of clusters may have an `expression` in an `aws-cloudwatch` trigger, which reads any metric: `CLUSTER/NAMESPACE` separated by commas, or `everybody`; only with `cluster:`",
+    ),
+    (
+        "OUTRIGGER_MIN_POLLING",
+        "",
+        "the least seconds that a `pollingInterval` counts, 1 to 3600: a lower one is raised to it, wherever the ScaledObjects are",
+    ),
+    (
+        "OUTRIGGER_MAX_METRIC_READS",
+        "",
+        "reads of metrics, $0.01 for 1,000, that a namespace has in an invocation, for each minute of OUTRIGGER_WINDOW; more are failed readings; unless set, 500 with `cluster:`, and no limit with a file",
     ),
     (
         "OUTRIGGER_NAMESPACE",
@@ -69,6 +95,20 @@ pub const VARIABLES: [(&str, &str, &str); 11] = [
     ),
 ];
 
+/// What is granted to objects in clusters, and to nobody else.
+pub(crate) const TENANTS: [&str; 3] = [
+    "OUTRIGGER_ROLES",
+    "OUTRIGGER_QUEUES",
+    "OUTRIGGER_EXPRESSIONS",
+];
+
+/// Reads of metrics that a namespace has for each minute of the window where its objects are in clusters: 125 metrics every 15 s,
+/// which is as often as an HPA looks. With a window of a minute they cost $216 a month at most.
+const DEFAULT_METRIC_READS: u32 = 500;
+
+/// More than 32 calls at the same time can make in a minute.
+const MAX_METRIC_READS: u32 = 1_000_000;
+
 /// Variables of this project's own scripts, tests and benchmarks, and what reads each. They say nothing to the function, and whoever
 /// has one set for `.ci/run` runs `outrigger` in the same environment.
 pub const NOT_SETTINGS: [(&str, &str); 7] = [
@@ -104,8 +144,8 @@ pub const NOT_SETTINGS: [(&str, &str); 7] = [
 pub struct Settings {
     /// Where the ScaledObjects are.
     pub source: Source,
-    /// The roles that ScaledObjects in clusters may name.
-    pub roles: Vec<String>,
+    /// What ScaledObjects in clusters may use.
+    pub tenants: Tenants,
     /// The clusters, at least one, the first being the default.
     pub clusters: Vec<Cluster>,
     /// The namespace of objects that name none.
@@ -114,6 +154,10 @@ pub struct Settings {
     pub window_seconds: NonZeroU32,
     /// Seconds between two polls of a target that is awake, at most; `None` for the window.
     pub sync_seconds: Option<NonZeroU32>,
+    /// The least seconds that a `pollingInterval` counts; `None` where each counts as it is.
+    pub min_polling_seconds: Option<NonZeroU32>,
+    /// Reads of metrics that a namespace has for each minute of the window; `None` for no limit.
+    pub metric_reads: Option<u32>,
     /// Whether decisions are carried out, for ScaledObjects that do not say.
     pub mode: Mode,
     /// Which decisions are logged.
@@ -207,7 +251,7 @@ impl Settings {
         };
         reader.refuse_unknown();
         let source = reader.source();
-        let roles = reader.roles(source.as_ref());
+        let tenants = reader.tenants(source.as_ref());
         let clusters = reader.clusters();
         let namespace = reader.get("OUTRIGGER_NAMESPACE").to_owned();
         if !is_dns_label(&namespace) {
@@ -221,6 +265,8 @@ impl Settings {
         }
         let window_seconds = reader.window();
         let sync_seconds = reader.sync();
+        let min_polling_seconds = reader.min_polling();
+        let metric_reads = reader.metric_reads(source.as_ref());
         let mode = reader.choice("OUTRIGGER_MODE", &Mode::NAMES);
         let log = reader.choice(
             "OUTRIGGER_LOG",
@@ -238,11 +284,13 @@ impl Settings {
             {
                 Ok(Self {
                     source,
-                    roles,
+                    tenants,
                     clusters,
                     namespace,
                     window_seconds,
                     sync_seconds,
+                    min_polling_seconds,
+                    metric_reads,
                     mode,
                     log,
                     metrics,
@@ -257,6 +305,50 @@ impl Settings {
     pub fn poll_seconds(&self) -> NonZeroU32 {
         let window = self.window_seconds;
         self.sync_seconds.map_or(window, |sync| sync.min(window))
+    }
+
+    /// The number of the window that a time is in: one more in each.
+    #[must_use]
+    pub fn turn(&self, time: Timestamp) -> i64 {
+        let window = i64::from(self.window_seconds.get());
+        time.as_second().div_euclid(window)
+    }
+
+    /// Reads of metrics that a namespace has in an invocation; `None` for no limit.
+    #[must_use]
+    pub fn metric_budget(&self) -> Option<u32> {
+        let minutes = self.window_seconds.get().div_ceil(60);
+        self.metric_reads.map(|reads| reads.saturating_mul(minutes))
+    }
+
+    /// Where something is granted and nothing is looked for: names that are wrong, or no more in use. One sentence each.
+    #[must_use]
+    pub fn unused_grants(&self) -> Vec<String> {
+        let is_looked_at = |namespace: &Namespace| {
+            let is_listed = match &self.source {
+                Source::File(_) => false,
+                Source::Clusters(names) => names.is_empty() || names.contains(&namespace.name),
+            };
+            is_listed && self.cluster(Some(&namespace.cluster)).is_some()
+        };
+        let unused: BTreeSet<&Namespace> = { self.tenants.namespaces() }
+            .filter(|namespace| !is_looked_at(namespace))
+            .collect();
+        let sentence = |namespace: &Namespace| {
+            format!(
+                "{} is granted something (OUTRIGGER_ROLES, OUTRIGGER_QUEUES, OUTRIGGER_EXPRESSIONS), and no ScaledObject is looked for there: \
+                 check it against OUTRIGGER_CLUSTERS and OUTRIGGER_CONFIG",
+                shown(namespace)
+            )
+        };
+        unused.into_iter().map(sentence).collect()
+    }
+
+    /// The account of the function, as far as the settings tell it: a cluster without a role of its own is described in it.
+    #[must_use]
+    pub fn own_account(&self) -> Option<&str> {
+        let mut own = { self.clusters.iter() }.filter(|cluster| cluster.role_arn.is_none());
+        own.find_map(|cluster| cluster.account.as_deref())
     }
 
     /// The name of the cluster of objects that name none.
@@ -274,6 +366,26 @@ impl Settings {
             None => self.clusters.first(),
         }
     }
+}
+
+/// `OUTRIGGER_MIN_POLLING` alone, for who reads nothing else. `None` where it is not set.
+pub fn min_polling(
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<NonZeroU32>, SettingsError> {
+    let variable = "OUTRIGGER_MIN_POLLING";
+    let found = environment.get(variable).map(|found| found.trim());
+    let Some(found) = found.filter(|found| !found.is_empty()) else {
+        return Ok(None);
+    };
+    let seconds = found.parse::<u32>().ok().and_then(NonZeroU32::new);
+    let seconds = seconds.filter(|seconds| seconds.get() <= 3600);
+    seconds.map(Some).ok_or_else(|| SettingsError {
+        variable: variable.to_owned(),
+        message: format!(
+            "found {}, allowed: seconds from 1 to 3600, or unset",
+            quoted(found)
+        ),
+    })
 }
 
 struct Reader<'a> {
@@ -373,20 +485,70 @@ impl<'a> Reader<'a> {
     }
 
     /// A list that is not read would look like a limit that holds.
-    fn roles(&mut self, source: Option<&Source>) -> Vec<String> {
-        let variable = "OUTRIGGER_ROLES";
-        let roles: Vec<String> = items(self.get(variable)).map(str::to_owned).collect();
-        for role in roles.iter().filter(|role| !is_role_arn(role)) {
-            let message = format!("found {}, allowed: the ARN of an IAM role", quoted(role));
-            self.error(variable, message);
+    fn tenants(&mut self, source: Option<&Source>) -> Tenants {
+        let (roles, wrong_roles) = grants::grants(
+            self.get("OUTRIGGER_ROLES"),
+            "the ARN of an IAM role",
+            is_role_arn,
+        );
+        let (queues, wrong_queues) = grants::queues(self.get("OUTRIGGER_QUEUES"));
+        let (expressions, wrong_expressions) =
+            grants::expressions(self.get("OUTRIGGER_EXPRESSIONS"));
+        let wrong = [wrong_roles, wrong_queues, wrong_expressions];
+        let may = ["name any role", "read any queue", "have any expression"];
+        for ((variable, wrong), may) in TENANTS.into_iter().zip(wrong).zip(may) {
+            for message in wrong {
+                self.error(variable, message);
+            }
+            if let (Some(Source::File(_)), false) = (source, self.get(variable).is_empty()) {
+                self.error(
+                    variable,
+                    format!(
+                        "set beside a file, allowed: only with OUTRIGGER_CONFIG=cluster:…; a file is shipped with the function and may {may}"
+                    ),
+                );
+            }
         }
-        if let (Some(Source::File(_)), false) = (source, roles.is_empty()) {
+        Tenants {
+            roles,
+            queues,
+            expressions,
+        }
+    }
+
+    /// What people write for a `pollingInterval`, up to an hour.
+    fn min_polling(&mut self) -> Option<NonZeroU32> {
+        match min_polling(self.environment) {
+            Ok(seconds) => seconds,
+            Err(error) => {
+                self.errors.push(error);
+                None
+            }
+        }
+    }
+
+    /// Whoever writes the file pays the bill.
+    fn metric_reads(&mut self, source: Option<&Source>) -> Option<u32> {
+        let variable = "OUTRIGGER_MAX_METRIC_READS";
+        let found = self.get(variable);
+        if found.is_empty() {
+            return match source {
+                Some(Source::Clusters(_)) => Some(DEFAULT_METRIC_READS),
+                Some(Source::File(_)) | None => None,
+            };
+        }
+        let count = found.parse::<u32>().ok();
+        let count = count.filter(|count| *count <= MAX_METRIC_READS);
+        if count.is_none() {
             self.error(
                 variable,
-                "set beside a file, allowed: only with OUTRIGGER_CONFIG=cluster:…; a file is shipped with the function and may name any role",
+                format!(
+                    "found {}, allowed: a whole number from 0 to {MAX_METRIC_READS}",
+                    quoted(found)
+                ),
             );
         }
-        roles
+        count
     }
 
     /// A schedule's rate is in minutes. 10 of them leave room below the 14 minutes of a token and the 15 of a function.
@@ -550,7 +712,7 @@ fn cluster(item: &str, own_region: &str) -> Result<Cluster, String> {
 }
 
 /// EKS: a letter or digit, then letters, digits, `-` and `_`, 100 at most.
-fn is_cluster_name(name: &str) -> bool {
+pub(crate) fn is_cluster_name(name: &str) -> bool {
     name.len() <= 100
         && name
             .bytes()
@@ -584,7 +746,11 @@ mod tests {
             settings.source,
             Source::File(PathBuf::from("outrigger.yaml"))
         );
-        assert_eq!(settings.roles, [""; 0]);
+        assert_eq!(settings.tenants, Tenants::default());
+        assert_eq!(
+            (settings.min_polling_seconds, settings.metric_budget()),
+            (None, None)
+        );
         assert_eq!(
             (settings.namespace.as_str(), settings.log, settings.metrics),
             ("default", Log::Changes, Metrics::Off)
@@ -651,12 +817,15 @@ mod tests {
                 ("OUTRIGGER_CONFIG", config),
                 ("OUTRIGGER_ROLES", roles),
             ]);
-            settings.map(|settings| (settings.source.to_string(), settings.roles))
+            settings.map(|settings| {
+                let roles = settings.tenants.roles.to_string();
+                (settings.source.to_string(), roles)
+            })
         };
         let good = |config: &str| read(config, ROLE).unwrap();
         assert_eq!(
             good("cluster:a, b,"),
-            ("cluster:a,b".to_owned(), vec![ROLE.to_owned()])
+            ("cluster:a,b".to_owned(), ROLE.to_owned())
         );
         assert_eq!(good("cluster:").0, "cluster:");
         for (config, roles, wanted) in [
@@ -692,6 +861,121 @@ mod tests {
                 "{errors:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_floor_of_polling_and_a_budget_of_metric_reads() {
+        let read = |variables: &[(&str, &str)]| {
+            let own = [("OUTRIGGER_CLUSTERS", "p"), ("OUTRIGGER_WINDOW", "120")];
+            let settings = read(&[&own, variables].concat())?;
+            let floor = settings.min_polling_seconds.map(NonZeroU32::get);
+            Ok::<_, Vec<String>>((floor, settings.metric_budget()))
+        };
+        let cluster = ("OUTRIGGER_CONFIG", "cluster:");
+        let (floor, reads) = ("OUTRIGGER_MIN_POLLING", "OUTRIGGER_MAX_METRIC_READS");
+        assert_eq!(read(&[]), Ok((None, None)));
+        assert_eq!(read(&[cluster]), Ok((None, Some(1_000))));
+        assert_eq!(
+            read(&[cluster, (floor, " 30 "), (reads, "7")]),
+            Ok((Some(30), Some(14)))
+        );
+        // A file obeys both, too.
+        assert_eq!(
+            read(&[(floor, "3600"), (reads, "0")]),
+            Ok((Some(3600), Some(0)))
+        );
+        for (variable, text) in [
+            (floor, "0"),
+            (floor, "3601"),
+            (floor, "-1"),
+            (floor, "30s"),
+            (floor, "1.5"),
+            (reads, "-1"),
+            (reads, "1000001"),
+            (reads, "4294967296"),
+            (reads, "off"),
+        ] {
+            let errors = read(&[cluster, (variable, text)]).unwrap_err();
+            let wanted = format!("{variable}: found `{text}`, allowed: ");
+            assert!(
+                errors.len() == 1 && errors[0].contains(&wanted),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_granted_is_for_objects_in_clusters() {
+        let queue = "prod/shop=arn:aws:sqs:eu-west-1:123456789012:shop-*";
+        let granted = [
+            ("OUTRIGGER_QUEUES", queue),
+            ("OUTRIGGER_EXPRESSIONS", "prod/shop"),
+        ];
+        let own = [
+            ("OUTRIGGER_CLUSTERS", "prod"),
+            ("OUTRIGGER_CONFIG", "cluster:"),
+        ];
+        let settings = read(&[&own[..], &granted].concat()).unwrap();
+        let Tenants {
+            queues,
+            expressions,
+            ..
+        } = settings.tenants;
+        assert_eq!(
+            queues.map(|queues| queues.to_string()).as_deref(),
+            Some(queue)
+        );
+        assert_eq!(expressions.to_string(), "prod/shop");
+        let errors = read(&[&own[..1], &granted].concat()).unwrap_err();
+        for wanted in [
+            "OUTRIGGER_QUEUES: set beside a file, allowed: only with OUTRIGGER_CONFIG=cluster:…; a file is shipped with the function and may read any queue",
+            "OUTRIGGER_EXPRESSIONS: set beside a file, allowed: only with",
+        ] {
+            assert!(
+                errors.iter().any(|error| error.contains(wanted)),
+                "{errors:?}"
+            );
+        }
+        let errors = read(&[&own[..], &[("OUTRIGGER_QUEUES", "prod/shop=")]].concat());
+        assert!(errors.unwrap_err()[0].contains("OUTRIGGER_QUEUES: found `prod/shop=`"));
+        // Nothing is open by a comma.
+        assert!(read(&[&own[..], &[("OUTRIGGER_QUEUES", ",")]].concat()).is_err());
+    }
+
+    #[test]
+    fn what_is_granted_where_nothing_is_looked_for_is_told() {
+        let unused = |config: &str| {
+            let queues = ["prod/shop", "prod/shp", "west/shop"]
+                .map(|place| format!("{place}=arn:aws:sqs:eu-west-1:123456789012:x"));
+            let settings = read(&[
+                ("OUTRIGGER_CLUSTERS", "prod,east"),
+                ("OUTRIGGER_CONFIG", config),
+                ("OUTRIGGER_QUEUES", &queues.join(",")),
+                ("OUTRIGGER_EXPRESSIONS", "prod/shp"),
+            ]);
+            let unused = settings.unwrap().unused_grants();
+            let first = unused.iter().filter_map(|line| line.split(' ').next());
+            first.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(unused("cluster:shop"), ["prod/shp", "west/shop"]);
+        assert_eq!(unused("cluster:"), ["west/shop"]);
+        assert_eq!(unused("cluster:shop,shp"), ["west/shop"]);
+    }
+
+    #[test]
+    fn the_account_is_that_of_a_cluster_without_a_role() {
+        const ARN: &str = "arn:aws:eks:eu-west-1:111111111111:cluster/own";
+        let account = |clusters: &str| {
+            let settings = read(&[("OUTRIGGER_CLUSTERS", clusters)]).unwrap();
+            settings.own_account().map(str::to_owned)
+        };
+        assert_eq!(account("prod"), None);
+        assert_eq!(
+            account(&format!("prod,{ARN}")).as_deref(),
+            Some("111111111111")
+        );
+        let by_role = format!("{ARN}=arn:aws:iam::111111111111:role/hub");
+        assert_eq!(account(&by_role), None);
     }
 
     /// Of the scripts and tests some variables are set where `outrigger` runs, too.

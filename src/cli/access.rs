@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::hinted;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, TENANTS};
 
 /// Options that stand in for the function's variables.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,9 @@ impl Access {
             let source = format!("file:{}", file.to_string_lossy());
             environment.insert("OUTRIGGER_CONFIG".to_owned(), source);
             // They are for objects in clusters.
-            environment.remove("OUTRIGGER_ROLES");
+            for name in TENANTS {
+                environment.remove(name);
+            }
             options.push(("OUTRIGGER_CONFIG", "--file"));
         }
         if let Some(config) = &self.config {

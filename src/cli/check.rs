@@ -13,6 +13,7 @@ use super::access::Access;
 use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
+use crate::budget;
 use crate::document::quoted;
 use crate::fields::Severity;
 use crate::lambda::install_crypto;
@@ -22,7 +23,7 @@ use crate::manifest::{Configuration, Target};
 use crate::owners;
 use crate::policy::{Mode, Pause, Policy, Trigger};
 use crate::ports::{Fault, Memories as _, Namespace, Workloads as _};
-use crate::settings::Source;
+use crate::settings::{self, Source};
 use crate::stop::{Known, Mistake};
 use crate::thousandths;
 
@@ -84,7 +85,8 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut checked = Checked::default();
     if let Some(files) = arguments.files(environment) {
-        let configuration = read_manifests(&files, &arguments.namespace, &[])?;
+        let floor = settings::min_polling(environment).map_err(anyhow::Error::from)?;
+        let configuration = read_manifests(&files, &arguments.namespace, &[], floor)?;
         let names: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
         checked.add(&configuration, &names.join(", "));
     } else {
@@ -143,6 +145,12 @@ async fn clusters(
     checked.refused += stale.len();
     for stale in stale {
         let _infallible = writeln!(checked.text, "error: {stale}");
+    }
+    // With an option only a part is looked at.
+    let ungranted = (!access.is_given()).then(|| settings.unused_grants());
+    let exceeded = budget::exceeded(&settings, &configuration.targets);
+    for line in ungranted.into_iter().flatten().chain(exceeded) {
+        let _infallible = writeln!(checked.text, "warning: {line}");
     }
     let default_cluster = settings.default_cluster();
     let owners = other_owners(&clusters, &configuration, default_cluster).await;

@@ -232,9 +232,9 @@ impl Asked {
     fn configuration(&self) -> anyhow::Result<Configuration> {
         let Settings {
             source,
-            roles,
             clusters,
             namespace,
+            min_polling_seconds,
             ..
         } = &self.settings;
         let names: Vec<String> = clusters
@@ -242,10 +242,12 @@ impl Asked {
             .map(|cluster| cluster.name.clone())
             .collect();
         let configuration = match source {
-            Source::File(_) => read_manifests(&self.files, namespace, &names)?,
+            Source::File(_) => {
+                read_manifests(&self.files, namespace, &names, *min_polling_seconds)?
+            }
             Source::Clusters(namespaces) => {
                 let cluster = names.first().map_or("", String::as_str);
-                let context = ClusterContext { cluster, roles };
+                let context = ClusterContext::of(cluster, &self.settings);
                 read_manifests_by(&self.files, |files| {
                     read_exported(files, namespace, namespaces, context)
                 })?

@@ -24,13 +24,14 @@ use super::{Failure, hinted, interrupted, print_errors, print_while_read, read_i
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
 use crate::adapters::sources::AwsSources;
+use crate::budget::{Budget, LeftOut};
 use crate::clock::Clock;
 use crate::fields::is_dns_label;
 use crate::lambda::install_crypto;
 use crate::load::{Loaded, Loader};
 use crate::log;
-use crate::manifest::Configuration;
-use crate::pass::{self, Outcome, Passed, Plan, World};
+use crate::manifest::{Configuration, Target};
+use crate::pass::{self, Due, Outcome, Passed, Plan, World};
 use crate::policy::Identity;
 use crate::report::select;
 use crate::settings::{Settings, Source};
@@ -253,12 +254,20 @@ impl Status {
             stops: &self.stops,
             known: known.as_ref(),
         };
+        let turn = self.settings.turn(now);
+        let budget = Budget::new(&self.settings, &configuration.targets, turn);
+        let looks: Vec<(bool, &Target)> = targets.iter().map(|target| (false, *target)).collect();
+        let over = budget.over(&looks, &LeftOut::default());
+        let due = { targets.iter().zip(over) }.map(|(target, over_budget)| Due {
+            over_budget,
+            ..Due::from(target)
+        });
         let world = World::to_look_at(&self.sources, &self.clusters, &self.clusters);
         let Passed {
             outcomes,
             namespaces: _,
             notices,
-        } = pass::run(world, &targets, plan).await;
+        } = pass::run(world, due, plan).await;
         let rows = self.rows(&outcomes, &configuration);
         if rows.is_empty() && unknown.is_empty() && stale.is_empty() {
             return Err(nothing(&configuration, self.namespace.as_deref(), &source));

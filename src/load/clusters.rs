@@ -123,10 +123,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         namespaces: &[String],
     ) -> FromCluster {
         let mut lists = self.lists(cluster, namespaces).await;
-        let context = ClusterContext {
-            cluster,
-            roles: &settings.roles,
-        };
+        let context = ClusterContext::of(cluster, settings);
         self.forget_gone(&mut lists, context).await;
         let mut stale = lists.stale();
         let is_known = lists.scaled_objects.iter().any(|list| list.nodes.is_some());

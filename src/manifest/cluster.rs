@@ -1,19 +1,25 @@
 //! The ScaledObjects of a cluster into targets: the same walker as for files, with tighter limits.
 //!
 //! Whoever may create a ScaledObject in one namespace must not reach further through the function: the object means its own
-//! cluster and namespace, AWS' own endpoints, and the roles that the function's owner has listed.
+//! cluster and namespace, AWS' own endpoints, and the roles and queues that the function's owner has granted to its namespace.
+
+mod confine;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
-use super::scaled_object::{self, CLUSTER};
+use super::scaled_object;
 use super::{
     Authentications, Configuration, Finding, Kind, Origin, Reader, Target, TargetId, Unlisted,
-    read_stream,
+    raise_polling, read_stream,
 };
 use crate::document::{Node, Value, quoted};
 use crate::fields::{Problem, Problems, Severity};
 use crate::owners::{self, FINALIZER};
-use crate::policy::{Identity, Mode, Trigger};
+use crate::policy::Mode;
+use crate::settings::Settings;
+use crate::settings::grants::Tenants;
+pub(crate) use confine::is_cluster_wide;
 
 /// Other objects that a finding names.
 const MAX_OTHERS: usize = 3;
@@ -36,8 +42,25 @@ pub struct ClusterObjects<'a> {
 pub struct ClusterContext<'a> {
     /// The cluster's name.
     pub cluster: &'a str,
-    /// The roles that its objects may name.
-    pub roles: &'a [String],
+    /// What its objects may use, by their namespaces.
+    pub tenants: &'a Tenants,
+    /// The account of the function, 12 digits, where it is known: that of queues by their bare names.
+    pub own_account: Option<&'a str>,
+    /// The least seconds that a `pollingInterval` counts; `None` where each counts as it is.
+    pub min_polling_seconds: Option<NonZeroU32>,
+}
+
+impl<'a> ClusterContext<'a> {
+    /// What the settings of the function say of the objects of a cluster.
+    #[must_use]
+    pub fn of(cluster: &'a str, settings: &'a Settings) -> Self {
+        Self {
+            cluster,
+            tenants: &settings.tenants,
+            own_account: settings.own_account(),
+            min_polling_seconds: settings.min_polling_seconds,
+        }
+    }
 }
 
 /// A ScaledObject as a cluster lists it.
@@ -216,15 +239,14 @@ fn placed(
     context: ClusterContext<'_>,
     problems: &mut Problems,
 ) -> Option<Target> {
-    let ClusterContext { cluster, roles } = context;
     let errors = problems.errors();
-    confine(target.as_ref(), node, roles, problems);
-    target
-        .filter(|_| problems.errors() == errors)
-        .map(|target| Target {
-            cluster: Some(cluster.to_owned()),
-            ..target
-        })
+    confine::confine(target.as_ref(), node, context, problems);
+    let target = target.filter(|_| problems.errors() == errors)?;
+    let target = raise_polling(target, node, context.min_polling_seconds, problems);
+    Some(Target {
+        cluster: Some(context.cluster.to_owned()),
+        ..target
+    })
 }
 
 /// What keeps an object that is being deleted, and what to do. Where KEDA's finalizer is the only one the command is short.
@@ -257,66 +279,6 @@ fn is_deleted(node: &Node) -> bool {
         let deleted = metadata.get("deletionTimestamp");
         deleted.is_some_and(|deleted| deleted.value != Value::Null)
     })
-}
-
-/// Refuses what would reach out of the object's own namespace.
-fn confine(target: Option<&Target>, node: &Node, roles: &[String], problems: &mut Problems) {
-    let annotations = node
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations"));
-    if annotations.is_some_and(|annotations| annotations.get(CLUSTER).is_some()) {
-        let message =
-            "not allowed here: an object in a cluster is about that cluster; remove the annotation";
-        problems.error(None, &format!("metadata.annotations[{CLUSTER}]"), message);
-    }
-    let triggers = node.get("spec").and_then(|spec| spec.get("triggers"));
-    let triggers = match triggers.map(|triggers| &triggers.value) {
-        Some(Value::List(triggers)) => triggers.as_slice(),
-        _ => &[],
-    };
-    for (index, trigger) in triggers.iter().enumerate() {
-        let endpoint = trigger
-            .get("metadata")
-            .and_then(|metadata| metadata.get("awsEndpoint")?.as_text());
-        if endpoint.is_some_and(|endpoint| !endpoint.trim().is_empty()) {
-            let path = format!("spec.triggers[{index}].metadata.awsEndpoint");
-            let message = "not allowed in a cluster: the function signs requests with its own credentials and sends them \
-                to AWS alone; remove it, or ship the object in a file";
-            problems.error(None, &path, message);
-        }
-    }
-    let references = triggers;
-    let triggers = target.map_or(&[][..], |target| &target.policy.triggers);
-    for (index, trigger) in triggers.iter().enumerate() {
-        let identity = match trigger {
-            Trigger::SqsQueue(trigger) => &trigger.queue.identity,
-            Trigger::CloudWatch(trigger) => &trigger.metric.identity,
-            Trigger::Cron(_) => continue,
-        };
-        if let Identity::Role { arn, .. } = identity
-            && !roles.contains(arn)
-        {
-            let path = format!("spec.triggers[{index}].authenticationRef");
-            // Who may refer to a cluster-wide authentication need not be allowed to read it.
-            let role = if references.get(index).is_some_and(is_cluster_wide) {
-                "a role that is not allowed".to_owned()
-            } else {
-                format!("the role {}", quoted(arn))
-            };
-            // The list is the function's owner's, and the object's status is not the place to read it.
-            let message = format!(
-                "the authentication names {role}, allowed: a role that OUTRIGGER_ROLES of the function lists; ask its owner to add it"
-            );
-            problems.error(None, &path, message);
-        }
-    }
-}
-
-/// Whether a trigger refers to a ClusterTriggerAuthentication.
-pub(crate) fn is_cluster_wide(trigger: &Node) -> bool {
-    let reference = trigger.get("authenticationRef");
-    reference.and_then(|reference| reference.get("kind")?.as_text())
-        == Some("ClusterTriggerAuthentication")
 }
 
 impl Configuration {

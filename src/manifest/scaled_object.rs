@@ -117,6 +117,7 @@ pub fn read_scaled_object(
                 cluster,
                 workload,
                 policy,
+                asked_polling_seconds: None,
                 is_stale: false,
                 manifest,
             }

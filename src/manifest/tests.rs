@@ -5,6 +5,7 @@ use crate::policy::{Identity, Mode, Queue, QueueAddress, SqsTrigger, Trigger};
 
 mod broken;
 mod public;
+mod tenants;
 mod triggers;
 
 /// The manifest that a KEDA user has today.

@@ -11,9 +11,10 @@ use crate::document::{Node, quoted};
 use crate::fields::{self, Fields, MISSING, Problems};
 use crate::policy::Trigger;
 
-pub(crate) use aws::is_region;
+pub(crate) use aws::{is_region, partition};
 #[cfg(feature = "cli")]
 pub(crate) use sqs::is_of_emulator;
+pub(crate) use sqs::is_queue_name;
 
 /// Triggers of one object. Each is a call at every poll, and the turns for calls are everybody's.
 const MAX_TRIGGERS: usize = 100;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::ledger::Group;
 use super::{ACT_RESERVE, Calls, SharedRead};
+use crate::budget::OverBudget;
 use crate::decide::{QueueDepth, Reading};
 use crate::manifest::Target;
 use crate::policy::{CloudWatchTrigger, Metric, Queue, Trigger};
@@ -50,10 +51,18 @@ impl<'a, Q: Sources> Readings<'a, Q> {
         }
     }
 
-    /// One reading for each trigger, in their order.
-    pub(super) async fn of(&self, target: &Target) -> Vec<Result<Reading, Fault>> {
+    /// One reading for each trigger, in their order. Metrics that are over the budget are not asked for.
+    pub(super) async fn of(
+        &self,
+        target: &Target,
+        over_budget: Option<OverBudget>,
+    ) -> Vec<Result<Reading, Fault>> {
         let triggers = target.policy.triggers.iter();
-        join_all(triggers.map(|trigger| self.of_trigger(trigger))).await
+        let readings = triggers.map(async |trigger| match (trigger, over_budget) {
+            (Trigger::CloudWatch(_), Some(over_budget)) => Err(over_budget.fault(target)),
+            _ => self.of_trigger(trigger).await,
+        });
+        join_all(readings).await
     }
 
     async fn of_trigger(&self, trigger: &Trigger) -> Result<Reading, Fault> {

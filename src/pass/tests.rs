@@ -1,5 +1,6 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
+mod budget;
 mod late;
 mod owners;
 mod rhythm;

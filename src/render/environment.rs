@@ -1,10 +1,12 @@
 //! What the function is told by its environment: in the template, and as a file for `cargo lambda deploy --env-file`.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
-use super::text::partition;
 use super::{RenderError, Request};
+use crate::manifest::partition;
 use crate::policy::Mode;
+use crate::settings::grants::Grants;
 use crate::settings::{Cluster, Log, Metrics, Settings, Source, VARIABLES};
 use crate::yaml::scalar;
 
@@ -20,11 +22,13 @@ impl Environment {
     pub(super) fn of(request: &Request<'_>) -> Result<Self, RenderError> {
         let Settings {
             source,
-            roles,
+            tenants,
             clusters,
             namespace,
             window_seconds,
             sync_seconds,
+            min_polling_seconds,
+            metric_reads,
             mode,
             log,
             metrics,
@@ -51,14 +55,29 @@ impl Environment {
         let mut set = vec![
             ("OUTRIGGER_CLUSTERS", list.join(",")),
             ("OUTRIGGER_CONFIG", config),
-            ("OUTRIGGER_ROLES", roles.join(",")),
+            ("OUTRIGGER_ROLES", tenants.roles.to_string()),
             ("OUTRIGGER_NAMESPACE", namespace.clone()),
             ("OUTRIGGER_WINDOW", window_seconds.to_string()),
             ("OUTRIGGER_MODE", mode.to_owned()),
             ("OUTRIGGER_LOG", log.to_owned()),
             ("OUTRIGGER_METRICS", metrics.to_owned()),
         ];
-        set.extend(sync_seconds.map(|seconds| ("OUTRIGGER_SYNC", seconds.to_string())));
+        let given = [
+            ("OUTRIGGER_QUEUES", tenants.queues_shown()),
+            ("OUTRIGGER_EXPRESSIONS", tenants.expressions.to_string()),
+        ];
+        set.extend(given.into_iter().filter(|(_, value)| !value.is_empty()));
+        let numbers = [
+            ("OUTRIGGER_SYNC", sync_seconds.map(NonZeroU32::get)),
+            (
+                "OUTRIGGER_MIN_POLLING",
+                min_polling_seconds.map(NonZeroU32::get),
+            ),
+            ("OUTRIGGER_MAX_METRIC_READS", *metric_reads),
+        ];
+        let numbers =
+            { numbers.into_iter() }.filter_map(|(name, number)| Some((name, number?.to_string())));
+        set.extend(numbers);
         if let Some(address) = clusters.first().and_then(|first| first.address.as_ref()) {
             set.extend([
                 ("OUTRIGGER_CLUSTER_ENDPOINT", address.endpoint.clone()),
@@ -74,8 +93,12 @@ impl Environment {
             .map(|(name, value)| name.len() + value.len() + 6)
             .sum();
         if bytes > MAX_BYTES {
-            let clusters = clusters.len();
-            return Err(RenderError::EnvironmentTooLong { bytes, clusters });
+            let queues = tenants.queues.as_ref().map_or(0, Grants::count);
+            return Err(RenderError::EnvironmentTooLong {
+                bytes,
+                clusters: clusters.len(),
+                grants: tenants.roles.count() + queues,
+            });
         }
         Ok(Self(set))
     }

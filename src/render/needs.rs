@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::text::partition;
 use super::{RenderError, Request};
-use crate::manifest::{Target, WorkloadKind, is_account, is_of_emulator};
+use crate::manifest::{Target, WorkloadKind, is_account, is_of_emulator, partition};
 use crate::policy::{Identity, Mode, Pause, Queue, QueueAddress, SqsTrigger, Trigger};
 use crate::settings::{Cluster, Source};
 

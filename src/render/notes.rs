@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::bill::{Polled, Usage, bill, priced};
 use super::needs::{Needs, Place, account_of};
 use super::{Request, function, rbac, regions};
+use crate::budget;
 use crate::manifest::Target;
 use crate::policy::Trigger;
 use crate::settings::Source;
@@ -38,6 +39,8 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
         ));
     }
     notes.extend(guessed(request, needs));
+    notes.extend(request.settings.unused_grants());
+    notes.extend(budget::exceeded(request.settings, request.targets));
     notes
 }
 

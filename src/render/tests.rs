@@ -324,6 +324,10 @@ fn settings_become_literals_and_no_parameters() {
         for gone in [
             "Config",
             "Roles",
+            "Queues",
+            "Expressions",
+            "MinPolling",
+            "MaxMetricReads",
             "Namespace",
             "Mode",
             "Log",
@@ -1358,6 +1362,46 @@ fn clusters_of_other_regions_have_a_stack_there() {
             "sts:AssumeRole arn:aws:iam::222222222222:role/scaler",
         ]
     );
+}
+
+#[test]
+fn what_is_granted_is_rendered_as_it_was_given() {
+    let queue = "arn:aws:sqs:eu-west-1:111111111111:shop-*";
+    let granted = [
+        (
+            "OUTRIGGER_ROLES",
+            "arn:aws:iam::222222222222:role/all,prod/shop=arn:aws:iam::222222222222:role/shop"
+                .to_owned(),
+        ),
+        (
+            "OUTRIGGER_QUEUES",
+            format!("{queue},prod/default=arn:aws:sqs:eu-west-1:111111111111:x"),
+        ),
+        ("OUTRIGGER_EXPRESSIONS", "prod/shop,prod/shp".to_owned()),
+        ("OUTRIGGER_MIN_POLLING", "15".to_owned()),
+        ("OUTRIGGER_MAX_METRIC_READS", "0".to_owned()),
+    ];
+    let mut granting = case(WORKER).with("OUTRIGGER_CONFIG", "cluster:default,shop");
+    for (name, value) in &granted {
+        granting = granting.with(name, value);
+    }
+    let rendered = granting.rendered();
+    let template = json_of(&rendered, "template.yaml");
+    let variables = &template["Resources"]["Function"]["Properties"]["Environment"]["Variables"];
+    for (name, value) in &granted {
+        assert_eq!(variables[name], *value);
+        let line = format!("{name}=\"{value}\"\n");
+        assert!(rendered.files["function.env"].contains(&line), "{line}");
+    }
+    let told =
+        { rendered.notes.iter() }.any(|note| note.starts_with("prod/shp is granted something"));
+    assert!(told, "{:?}", rendered.notes);
+    // A list that is closed stays so.
+    let closed = case(WORKER)
+        .with("OUTRIGGER_CONFIG", "cluster:default")
+        .with("OUTRIGGER_QUEUES", "none")
+        .rendered();
+    assert!(closed.files["function.env"].contains("OUTRIGGER_QUEUES=\"none\"\n"));
 }
 
 #[test]

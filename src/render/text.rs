@@ -4,25 +4,8 @@ use std::fmt::Write as _;
 
 use super::RenderError;
 use super::needs::{Place, Rights};
+use crate::manifest::partition;
 use crate::yaml::scalar;
-
-/// The partition of a region
-/// (<https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>).
-pub(super) fn partition(region: &str) -> &'static str {
-    const PARTITIONS: [(&str, &str); 7] = [
-        ("us-gov-", "aws-us-gov"),
-        ("cn-", "aws-cn"),
-        ("us-isob-", "aws-iso-b"),
-        ("us-isof-", "aws-iso-f"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-iso-", "aws-iso"),
-        ("eusc-", "aws-eusc"),
-    ];
-    let found = PARTITIONS
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix));
-    found.map_or("aws", |(_, partition)| partition)
-}
 
 /// The ARN of what is in a place. Where nothing tells the account it is that of the stack.
 pub(super) fn arn(service: &str, place: &Place) -> String {
@@ -150,23 +133,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    #[test]
-    fn partitions_by_region() {
-        for (region, expected) in [
-            ("eu-west-1", "aws"),
-            ("us-east-1", "aws"),
-            ("cn-northwest-1", "aws-cn"),
-            ("us-gov-east-1", "aws-us-gov"),
-            ("us-iso-west-1", "aws-iso"),
-            ("us-isob-east-1", "aws-iso-b"),
-            ("eu-isoe-west-1", "aws-iso-e"),
-            ("us-isof-south-1", "aws-iso-f"),
-            ("eusc-de-east-1", "aws-eusc"),
-        ] {
-            assert_eq!(partition(region), expected, "{region}");
-        }
-    }
 
     #[test]
     fn different_names_have_different_ids() {

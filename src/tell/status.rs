@@ -304,10 +304,19 @@ fn ready(live: Live<'_, '_>) -> Said {
     let mut fault = fault.filter(|fault| fault.kind == FaultKind::Failed);
     match fault.next() {
         Some(fault) => said("False", &fault.code, fault.message.clone()),
-        None => said(
-            "True",
-            "ScaledObjectReady",
-            "ScaledObject is defined correctly and is ready for scaling",
+        None => said("True", "ScaledObjectReady", is_ready(outcome.target)),
+    }
+}
+
+/// As KEDA says it, and what of the object does not count as it is written.
+fn is_ready(target: &Target) -> String {
+    let ready = "ScaledObject is defined correctly and is ready for scaling";
+    let counts = target.policy.polling_seconds;
+    match target.asked_polling_seconds {
+        None => ready.to_owned(),
+        Some(asked) => format!(
+            "{ready}; its pollingInterval of {asked} s counts as {counts} s, the least of the function (OUTRIGGER_MIN_POLLING): write {counts} or \
+             more, or ask the function's owner for less"
         ),
     }
 }

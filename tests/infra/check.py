@@ -442,7 +442,7 @@ MISTAKES = [
     ("template", "OUTRIGGER_NAMESPACE: !Ref Namespace", "OUTRIGGER_NAMESPACE: default"),
     ("template", " window ${Window},", ""),
     ("template", ", metrics ${Metrics}", ""),
-    ("template", "Clusters, Config, Roles, Namespace,", "Clusters, Config, Namespace,"),
+    ("template", "Config, Roles, Queues, Expressions, Namespace,", "Config, Roles, Expressions, Namespace,"),
     ("template", "!Sub revision ${Revision}, ", "!Sub "),
     ("template", "!If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n      VpcConfig", "!If [HasKey, !Ref NotifyTopicArn, !Ref AWS::NoValue]\n      VpcConfig"),
     ("template", "Period: !FindInMap [Windows, !Ref Window, FailingPeriod]", "Period: 60"),

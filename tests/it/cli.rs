@@ -172,6 +172,43 @@ fn check_looks_where_the_function_would() {
     assert_names(&text, &["--file", "cannot be used with", "--cluster"]);
 }
 
+/// A file obeys the least `pollingInterval` as a cluster does, and is told.
+#[test]
+fn check_says_where_a_polling_interval_is_raised() {
+    let directory = Directory::new();
+    let manifest = WORKER.replace("spec:\n", "spec:\n  pollingInterval: 1\n");
+    std::fs::write(directory.join("outrigger.yaml"), manifest).unwrap();
+    let check = |floor: &str| {
+        let variable = ("OUTRIGGER_MIN_POLLING".to_owned(), floor.to_owned());
+        let (code, output, errors) = result_in(
+            &directory.join(""),
+            &["check"],
+            "",
+            &[variable].into_iter().collect(),
+        );
+        (code, format!("{output}{errors}"))
+    };
+    let (code, text) = check("45");
+    assert_eq!(code, 0, "{text}");
+    assert_names(
+        &text,
+        &[
+            "(default/worker): warning: spec.pollingInterval: 1 s is less than the function's owner lets count, and is raised to 45 s \
+             (OUTRIGGER_MIN_POLLING)",
+            "polled every 45 s",
+        ],
+    );
+    let (code, text) = check("");
+    assert_eq!(code, 0, "{text}");
+    assert_names(&text, &["polled every 1 s"]);
+    let (code, text) = check("1s");
+    assert_eq!(code, 1, "{text}");
+    assert_names(
+        &text,
+        &["OUTRIGGER_MIN_POLLING: found `1s`, allowed: seconds from 1"],
+    );
+}
+
 /// What an object refers to may stand in another file, as it does in a chart.
 #[test]
 fn check_reads_several_files_as_one_stream() {

@@ -312,6 +312,37 @@ fn the_settings_of_the_function_count() {
 type Given<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 
 /// The command of the header, run by a shell in an empty environment, renders the same bytes.
+/// What a `pollingInterval` costs is what it costs where it counts.
+#[test]
+fn the_price_is_that_of_the_intervals_that_count() {
+    let directory = Directory::new();
+    let manifest = WORKER.replace("spec:\n", "spec:\n  pollingInterval: 1\n");
+    let price = |floor: &str| {
+        let variables = [("OUTRIGGER_MIN_POLLING".to_owned(), floor.to_owned())];
+        let arguments = [&["render", "-f", "-", "-d", "out", "--force"], &CLUSTER[..]].concat();
+        let variables = variables.into_iter().collect();
+        let (code, _, errors) = result_in(&directory.join(""), &arguments, &manifest, &variables);
+        assert_eq!(code, 0, "{errors}");
+        let note = errors.lines().find(|line| line.contains("costs about"));
+        let count = note.unwrap().split("SQS $").nth(1).unwrap();
+        let count = count
+            .split(['(', ' '])
+            .find_map(|word| word.parse::<u64>().ok());
+        let file = std::fs::read_to_string(directory.join("out/function.env")).unwrap();
+        let line = format!("OUTRIGGER_MIN_POLLING=\"{floor}\"\n");
+        assert!(file.contains(&line), "{file}");
+        (
+            count.unwrap(),
+            errors.contains("is raised to 60 s (OUTRIGGER_MIN_POLLING)"),
+        )
+    };
+    // 51 polls a minute, and one.
+    assert_eq!(
+        (price(""), price("60")),
+        ((43_200 * 51, false), (43_200, true))
+    );
+}
+
 #[test]
 fn the_command_of_the_header_renders_the_same() {
     let cluster = "arn:aws:eks:eu-west-1:123456789012:cluster/blue";
@@ -321,6 +352,13 @@ fn the_command_of_the_header_renders_the_same() {
     let in_cluster = [
         ("OUTRIGGER_CLUSTERS", cluster),
         ("OUTRIGGER_ROLES", role),
+        (
+            "OUTRIGGER_QUEUES",
+            "arn:aws:sqs:eu-west-1:123456789012:all,blue/default=arn:aws:sqs:eu-west-1:123456789012:*",
+        ),
+        ("OUTRIGGER_EXPRESSIONS", "blue/shop,blue/default"),
+        ("OUTRIGGER_MIN_POLLING", "45"),
+        ("OUTRIGGER_MAX_METRIC_READS", "9"),
         ("OUTRIGGER_CONFIG", "file:unused.yaml"),
     ];
     let by_address = [

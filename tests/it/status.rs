@@ -436,6 +436,61 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
     assert_names(&errors, &["names the file `x`", "-f FILE"]);
 }
 
+/// What a namespace is not granted is told with the item that its owner asks for, and is not read; nor is what it does not pay for.
+#[tokio::test]
+async fn what_is_not_granted_is_told_beforehand() {
+    let sandbox = bare(SandboxOptions {
+        rbac: format!(
+            "{}\n---\n{}",
+            include_str!("../../infra/kubernetes/role.yaml"),
+            include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml"),
+        ),
+        ..SandboxOptions::default()
+    })
+    .await;
+    furnish(&sandbox);
+    sandbox.kubernetes().set_keda_installed(true);
+    let worker = parse_yaml(WORKER.as_bytes()).remove(0).root.unwrap();
+    sandbox.kubernetes().create(worker.to_json()).unwrap();
+    let mut variables = environment(&sandbox);
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), value.to_owned());
+        variables.clone()
+    };
+    set("OUTRIGGER_CONFIG", "cluster:default");
+    let arn = "arn:aws:sqs:ap-northeast-1:123456789012:orders";
+    let others = set("OUTRIGGER_QUEUES", &format!("demo/shop={arn}"));
+    let refused = format!(
+        "cluster demo (default/worker): spec.triggers[0].metadata.queueURL: the queue is not granted to demo/default and is not read; ask \
+         the function's owner to add demo/default={arn} to OUTRIGGER_QUEUES"
+    );
+    let (code, text, errors) = ended(spawn(&others, &[])).await;
+    assert_eq!(code, 1);
+    assert_names(&errors, &[&refused]);
+    assert!(!text.contains("60"), "{text}");
+    let (code, text, _) = ended(spawn_command("check", &others, &[])).await;
+    assert_eq!(code, 1);
+    assert_names(
+        &text,
+        &[
+            &format!("error: {refused}"),
+            "warning: demo/shop is granted something",
+            "cluster:default: 0 targets, 1 refused",
+        ],
+    );
+    assert_eq!(count(&sandbox, "GetQueueAttributes"), 0);
+    let granted = set("OUTRIGGER_QUEUES", &format!("demo/default={arn}"));
+    let (code, text, errors) = ended(spawn(&granted, &[])).await;
+    assert_eq!(code, 0, "{errors}");
+    assert_names(&text, &["default/worker", "QueueDepth"]);
+    let (code, text, _) = ended(spawn_command("check", &granted, &[])).await;
+    assert_eq!(
+        (code, text.contains("warning: demo/")),
+        (0, false),
+        "{text}"
+    );
+}
+
 /// Before the switch-over, and not at the first change.
 #[tokio::test]
 async fn other_owners_and_names_without_objects_are_seen_beforehand() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Arguments, PACKAGE};
 use crate::render::named;
-use crate::settings::{Settings, Source};
+use crate::settings::{Settings, Source, TENANTS};
 
 /// The command that renders the same again, whatever the environment.
 pub(super) fn command(
@@ -18,13 +18,15 @@ pub(super) fn command(
     let mut words = Vec::new();
     let mut variables = vec![
         "OUTRIGGER_SYNC",
+        "OUTRIGGER_MIN_POLLING",
+        "OUTRIGGER_MAX_METRIC_READS",
         "OUTRIGGER_MODE",
         "OUTRIGGER_LOG",
         "OUTRIGGER_METRICS",
     ];
     match settings.source {
         Source::File(_) => {}
-        Source::Clusters(_) => variables.push("OUTRIGGER_ROLES"),
+        Source::Clusters(_) => variables.extend(TENANTS),
     }
     // An option for a cluster would discard the address.
     let has_address = settings

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::document::parse_yaml;
+use crate::settings::grants::Tenants;
 
 /// A stream of one ScaledObject `shop/worker` with a reference, and of what follows it.
 fn stream(reference: &str, owner: &str, rest: &str) -> String {
@@ -208,7 +209,9 @@ fn in_a_cluster_other_namespaces_are_not_told() {
     };
     let context = ClusterContext {
         cluster: "prod",
-        roles: &[],
+        tenants: &Tenants::default(),
+        own_account: None,
+        min_polling_seconds: None,
     };
     let configuration = read_cluster(&objects, context);
     let found: Vec<String> = configuration.errors().map(ToString::to_string).collect();

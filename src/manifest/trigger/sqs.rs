@@ -173,7 +173,7 @@ pub(crate) fn is_of_emulator(queue: &Queue) -> bool {
 }
 
 /// SQS: 1 to 80 letters, digits, `-` and `_`, with `.fifo` at the end of a FIFO queue's name.
-fn is_queue_name(name: &str) -> bool {
+pub(crate) fn is_queue_name(name: &str) -> bool {
     let stem = name.strip_suffix(".fifo").unwrap_or(name);
     !stem.is_empty()
         && name.len() <= 80

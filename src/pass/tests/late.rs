@@ -78,6 +78,7 @@ async fn not_due<'t>(
     let due = configuration.targets.iter().map(|target| Due {
         target,
         unless_at_rest: true,
+        over_budget: None,
     });
     let plan = Plan {
         now: at(seconds),

@@ -62,6 +62,7 @@ impl Schedule {
                 .map(|poll| Due {
                     target: &targets[poll.target],
                     unless_at_rest: poll.unless_at_rest,
+                    over_budget: None,
                 })
                 .collect();
             for outcome in self.pass(due, now).await {

@@ -319,6 +319,144 @@ async fn an_object_reaches_no_further_than_its_namespace() {
     assert_eq!(condition(&object(&sandbox, "listed"), "Ready").0, "True");
 }
 
+/// What is not granted to a namespace is not read, and nothing of it is told; the others run.
+#[tokio::test]
+async fn what_is_not_granted_to_a_namespace_is_refused_and_not_read() {
+    const DEPTH: u32 = 48_611;
+    let sandbox = cluster().await;
+    let queue = |name: &str| format!("arn:aws:sqs:ap-northeast-1:123456789012:{name}");
+    create(&sandbox, WORKER, |_| {});
+    for name in ["billing", "named", "metric"] {
+        create(&sandbox, &scaled_object(name), |object| {
+            let trigger = &mut object["spec"]["triggers"][0];
+            match name {
+                "named" => trigger["metadata"]["queueURL"] = json!(name),
+                "metric" => {
+                    *trigger = json!({"type": "aws-cloudwatch", "metadata": {
+                        "expression": "SELECT MAX(ApproximateNumberOfMessagesVisible) FROM \"AWS/SQS\"", "targetMetricValue": "1",
+                        "minMetricValue": "0", "awsRegion": "ap-northeast-1", "identityOwner": "operator",
+                    }});
+                }
+                _ => {}
+            }
+        });
+        sandbox
+            .kubernetes()
+            .create_rollout("default", name, Some(2));
+        sandbox.queues().set_counts(name, DEPTH.into(), 0, 0);
+    }
+    // Of a namespace whose name begins so, and of one of another cluster, which is not looked at.
+    let granted = format!(
+        "demo/default={},demo/default-2={},other/default={}",
+        queue("orders"),
+        queue("billing"),
+        queue("named")
+    );
+    let settings = [("OUTRIGGER_QUEUES", granted.as_str())];
+    let function = function(&sandbox, &settings).await;
+    let (_, message) = function.error("{}").await;
+    let billing = format!(
+        "spec.triggers[0].metadata.queueURL: the queue is not granted to demo/default and is not read; ask the function's owner to add \
+         demo/default={} to OUTRIGGER_QUEUES",
+        queue("billing")
+    );
+    let named = "spec.triggers[0].metadata.queueURL: not granted: OUTRIGGER_QUEUES";
+    let metric = "spec.triggers[0].metadata.expression: not allowed here";
+    for (name, what) in [
+        ("billing", billing.as_str()),
+        ("named", named),
+        ("metric", metric),
+    ] {
+        let refused = format!("`default/{name}` is refused: cluster demo (default/{name}): {what}");
+        assert_names(&message, &["3 failed", &refused]);
+        let ready = condition(&object(&sandbox, name), "Ready");
+        assert_eq!(
+            (ready.0.as_str(), ready.2.contains(what)),
+            ("False", true),
+            "{ready:?}"
+        );
+        assert_eq!(sandbox.kubernetes().replicas("default", name), Some(2));
+        let status = object(&sandbox, name)["status"].to_string();
+        assert!(!status.contains(&DEPTH.to_string()), "{status}");
+    }
+    assert_eq!(condition(&object(&sandbox, "worker"), "Ready").0, "True");
+    assert_eq!(sandbox.kubernetes().replicas("default", "worker"), Some(7));
+    assert_eq!(count(&sandbox, "GetQueueAttributes"), 1);
+    assert_eq!(
+        count(&sandbox, "GetQueueUrl") + count(&sandbox, "GetMetricData"),
+        0
+    );
+    let log = function.output();
+    assert!(!log.contains(&DEPTH.to_string()), "{log}");
+}
+
+/// Of two metrics one is paid for: each object has its turn, and the other holds and says for how long.
+#[tokio::test]
+async fn metrics_that_are_not_paid_for_are_held_in_turns() {
+    let sandbox = cluster().await;
+    for name in ["one", "two"] {
+        create(&sandbox, &scaled_object(name), |object| {
+            object["spec"]["triggers"][0] = json!({"type": "aws-cloudwatch", "metadata": {
+                "namespace": "Shop", "metricName": "Carts", "dimensionName": "Shop", "dimensionValue": name, "targetMetricValue": "1",
+                "minMetricValue": "0", "ignoreNullValues": "false", "awsRegion": "ap-northeast-1", "identityOwner": "operator",
+            }});
+        });
+        sandbox
+            .kubernetes()
+            .create_rollout("default", name, Some(2));
+        sandbox
+            .metrics()
+            .hold("Shop", "Carts", &[("Shop", name)], 5.0);
+    }
+    let function = function(&sandbox, &[("OUTRIGGER_MAX_METRIC_READS", "1")]).await;
+    let count_of = |name: &str| sandbox.kubernetes().replicas("default", name);
+    let (_, message) = function.error("{}").await;
+    let why = "spec.triggers[0]: the 1 paid reads of namespace `default` in this invocation are used up, and its objects name 2 metrics; held for";
+    assert_names(&message, &["1 failed"]);
+    let (read, held) = match count_of("one") {
+        Some(5) => ("one", "two"),
+        _ => ("two", "one"),
+    };
+    assert_eq!((count_of(read), count_of(held)), (Some(5), Some(2)));
+    let ready = condition(&object(&sandbox, held), "Ready");
+    assert_eq!(
+        (ready.0.as_str(), ready.1.as_str()),
+        ("False", "TriggerError")
+    );
+    assert_names(&ready.2, &[why, "OUTRIGGER_MAX_METRIC_READS"]);
+    assert!(ready.2.len() <= 250, "{}", ready.2);
+    function.error("{}").await;
+    assert_eq!((count_of(read), count_of(held)), (Some(5), Some(5)));
+    assert_eq!(count(&sandbox, "GetMetricData"), 2);
+    assert_eq!(condition(&object(&sandbox, held), "Ready").0, "True");
+}
+
+#[tokio::test]
+async fn a_raised_polling_interval_is_told_in_the_status_and_once_in_the_log() {
+    let sandbox = cluster().await;
+    create(&sandbox, WORKER, |object| {
+        object["spec"]["pollingInterval"] = json!(1);
+    });
+    let function = function(&sandbox, &[("OUTRIGGER_MIN_POLLING", "45")]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
+    let ready = condition(&object(&sandbox, "worker"), "Ready");
+    assert_eq!(
+        (ready.0.as_str(), ready.1.as_str()),
+        ("True", "ScaledObjectReady")
+    );
+    let told = "its pollingInterval of 1 s counts as 45 s, the least of the function (OUTRIGGER_MIN_POLLING): write 45 or more, or ask";
+    assert_names(&ready.2, &["is ready for scaling; ", told]);
+    assert!(ready.2.len() <= 250, "{}", ready.2.len());
+    function.answer("{}").await;
+    let log = function.output();
+    let line =
+        "pollingInterval: 1 s is less than the function's owner lets count, and is raised to 45 s";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    // What is said is written once, too.
+    assert_eq!(count(&sandbox, STATUS), 1);
+}
+
 /// Whoever may refer to what is in no namespace is not told what is in it.
 #[tokio::test]
 async fn the_role_of_a_cluster_wide_authentication_is_not_named() {
