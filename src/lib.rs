@@ -49,6 +49,7 @@ pub mod stop;
 pub mod tell;
 pub mod thousandths;
 pub mod ticks;
+mod turns;
 pub mod wake;
 #[cfg(feature = "cli")]
 mod yaml;
