@@ -284,9 +284,14 @@ async fn check(
         let usual = mean_and_last(tenants, &usual);
         let (found, took) = first_writes(&all, bad).await;
         let found = mean_and_last(tenants, &found);
-        println!("mean and last: {usual:?} without, {found:?} with; the pass took {took:?}");
-        assert!(found.0 * 10 <= usual.0 * 11, "{usual:?}, {found:?}");
-        assert!(found.1 * 10 <= usual.1 * 11, "{usual:?}, {found:?}");
+        assert!(
+            found.0.saturating_mul(10) <= usual.0 * 11,
+            "{usual:?}, {found:?}"
+        );
+        assert!(
+            found.1.saturating_mul(10) <= usual.1 * 11,
+            "{usual:?}, {found:?}"
+        );
         // The next poll of the others is late by one read at most.
         let most = READ_AT_MOST + WRITE_AT_MOST;
         assert!(took <= most, "{took:?}");
