@@ -137,7 +137,7 @@ mod tests {
             let targets = configuration.targets.iter();
             let mut polls: Vec<((), &Target)> = targets.map(|target| ((), target)).collect();
             missed.order(&mut polls, 0);
-            let names = polls.iter().map(|(_, target)| target.id.to_string());
+            let names = polls.iter().map(|((), target)| target.id.to_string());
             names.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(

@@ -147,7 +147,7 @@ impl Turns {
     pub(crate) fn rest(&self, line: &Line) {
         let mut state = self.state();
         state.of(line, |share| {
-            share.expected = share.expected.saturating_sub(1)
+            share.expected = share.expected.saturating_sub(1);
         });
         state.give();
     }
@@ -271,7 +271,7 @@ impl State {
             waiting.waker.wake_by_ref();
             let line = waiting.line.clone();
             self.of(&line, |share| {
-                share.waiting = share.waiting.saturating_sub(1)
+                share.waiting = share.waiting.saturating_sub(1);
             });
             self.free -= 1;
             self.change(&[party], place, |share| {
@@ -332,7 +332,7 @@ impl State {
         let Waiting { line, given, .. } = self.waiting.remove(&ticket)?;
         if !matches!(given, Some(Ok(_))) {
             self.of(&line, |share| {
-                share.waiting = share.waiting.saturating_sub(1)
+                share.waiting = share.waiting.saturating_sub(1);
             });
         }
         Some((line, given))

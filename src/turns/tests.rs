@@ -13,10 +13,7 @@ fn line(party: usize, place: usize) -> Line {
 }
 
 /// So many calls in each line at once: which of them have a turn, by party, and those that wait.
-async fn first_turns(
-    turns: &Turns,
-    calls: &[(Line, usize)],
-) -> (Vec<usize>, Vec<Result<(), Hanging>>) {
+fn first_turns(turns: &Turns, calls: &[(Line, usize)]) -> (Vec<usize>, Vec<Result<(), Hanging>>) {
     let mut taken = Vec::new();
     let mut refused = Vec::new();
     let all = calls
@@ -37,8 +34,8 @@ async fn first_turns(
     (parties.map(count).collect(), refused)
 }
 
-async fn check(turns: &Turns, calls: &[(Line, usize)], expected: &[usize]) {
-    let (found, refused) = first_turns(turns, calls).await;
+fn check(turns: &Turns, calls: &[(Line, usize)], expected: &[usize]) {
+    let (found, refused) = first_turns(turns, calls);
     assert_eq!(found, expected);
     assert_eq!(refused, []);
     // All are given back, also those of calls that gave up.
@@ -48,48 +45,48 @@ async fn check(turns: &Turns, calls: &[(Line, usize)], expected: &[usize]) {
     assert!(state.parties.iter().all(|share| share.wanted() == 0));
 }
 
-#[tokio::test]
-async fn turns_are_shared_by_those_who_wait() {
+#[test]
+fn turns_are_shared_by_those_who_wait() {
     let turns = Turns::new(8);
     // Alone: all of them.
-    check(&turns, &[(line(0, 0), 100)], &[8]).await;
-    check(&turns, &[(line(0, 0), 100), (line(1, 0), 100)], &[4, 4]).await;
-    check(&turns, &[(line(0, 0), 100), (line(1, 0), 1)], &[7, 1]).await;
+    check(&turns, &[(line(0, 0), 100)], &[8]);
+    check(&turns, &[(line(0, 0), 100), (line(1, 0), 100)], &[4, 4]);
+    check(&turns, &[(line(0, 0), 100), (line(1, 0), 1)], &[7, 1]);
     let three = [(line(0, 0), 100), (line(1, 0), 2), (line(2, 0), 100)];
-    check(&turns, &three, &[3, 2, 3]).await;
+    check(&turns, &three, &[3, 2, 3]);
 }
 
-#[tokio::test]
-async fn turns_are_kept_for_who_is_announced() {
+#[test]
+fn turns_are_kept_for_who_is_announced() {
     let turns = Turns::new(8);
     turns.expect(&line(1, 0));
     // One of them.
-    check_first(&turns, 7).await;
+    check_first(&turns, 7);
     for _ in 0..100 {
         turns.expect(&line(1, 0));
     }
     // At most half.
-    check_first(&turns, 4).await;
+    check_first(&turns, 4);
     for _ in 0..101 {
         turns.rest(&line(1, 0));
     }
-    check_first(&turns, 8).await;
+    check_first(&turns, 8);
 }
 
 /// How many turns the first party has where it wants a hundred.
-async fn check_first(turns: &Turns, expected: usize) {
-    let (found, _) = first_turns(turns, &[(line(0, 0), 100)]).await;
+fn check_first(turns: &Turns, expected: usize) {
+    let (found, _) = first_turns(turns, &[(line(0, 0), 100)]);
     assert_eq!(found, [expected]);
 }
 
-#[tokio::test]
-async fn a_place_takes_no_turns_of_another() {
+#[test]
+fn a_place_takes_no_turns_of_another() {
     let turns = Turns::at_places(8, 4);
-    check(&turns, &[(line(0, 0), 100)], &[4]).await;
+    check(&turns, &[(line(0, 0), 100)], &[4]);
     let two = [(line(0, 0), 100), (line(1, 1), 100)];
-    check(&turns, &two, &[4, 4]).await;
+    check(&turns, &two, &[4, 4]);
     // One party in both.
-    let (found, _) = first_turns(&turns, &[(line(0, 0), 100), (line(0, 1), 100)]).await;
+    let (found, _) = first_turns(&turns, &[(line(0, 0), 100), (line(0, 1), 100)]);
     assert_eq!(found[0], 8);
 }
 

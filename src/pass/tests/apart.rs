@@ -1,7 +1,7 @@
 //! Who fails, hangs or asks for much delays nobody else: in modelled time, the first write of each other tenant with and without.
 
 use super::*;
-use crate::policy::Identity;
+use crate::policy::{Identity, Trigger};
 
 /// What a call of a healthy server takes: between 10 and 30 ms, the same each time. Were all alike, everything would go in steps of one
 /// call, of which a first write takes four or five.
@@ -28,7 +28,6 @@ struct Fleet {
     begun: Instant,
     /// By `cluster/namespace`, the moment of the first count.
     first_writes: RefCell<BTreeMap<String, Duration>>,
-    calls: RefCell<BTreeMap<String, usize>>,
 }
 
 impl Fleet {
@@ -39,8 +38,6 @@ impl Fleet {
             Answer::FailsAfter(pause) => (pause, Err(Fault::failed("NoCredentials", "no"))),
             Answer::Never => std::future::pending().await,
         };
-        let kind = name.split(' ').next().unwrap_or_default().to_owned();
-        *self.calls.borrow_mut().entry(kind).or_default() += 1;
         tokio::time::sleep_until(Instant::now() + pause).await;
         result
     }
@@ -153,11 +150,6 @@ fn targets(name: &str, tenant: Tenant) -> Vec<Target> {
         region,
         is_by_role,
     } = tenant;
-    let role = if is_by_role {
-        "arn:aws:iam::123456789012:role/queues"
-    } else {
-        ""
-    };
     let object = |index: usize| {
         let trigger = |trigger: usize| {
             format!(
@@ -184,11 +176,12 @@ fn targets(name: &str, tenant: Tenant) -> Vec<Target> {
     for target in &mut targets {
         target.cluster = Some(cluster.to_owned());
         for trigger in &mut target.policy.triggers {
-            if let crate::policy::Trigger::SqsQueue(trigger) = trigger
-                && !role.is_empty()
-            {
+            let Trigger::SqsQueue(trigger) = trigger else {
+                continue;
+            };
+            if is_by_role {
                 trigger.queue.identity = Identity::Role {
-                    arn: role.to_owned(),
+                    arn: "arn:aws:iam::123456789012:role/queues".to_owned(),
                     external_id: None,
                 };
             }
@@ -208,12 +201,11 @@ async fn first_writes(
         .collect();
     let mut polls: Vec<((), &Target)> = all.iter().map(|target| ((), target)).collect();
     crate::fairness::Missed::default().order(&mut polls, 0);
-    let targets: Vec<&Target> = polls.into_iter().map(|(_, target)| target).collect();
+    let targets: Vec<&Target> = polls.into_iter().map(|((), target)| target).collect();
     let fleet = Fleet {
         bad,
         begun: Instant::now(),
         first_writes: RefCell::default(),
-        calls: RefCell::default(),
     };
     let hands = Hands {
         scaler: &fleet,
@@ -323,9 +315,12 @@ async fn a_cluster_of_three_that_hangs() {
         objects: 100,
         ..SMALL
     };
-    let bad = |call: &str| match call.contains(" dark/") {
-        true => Answer::Never,
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.contains(" dark/") {
+            Answer::Never
+        } else {
+            healthy(call)
+        }
     };
     check(&others, &one("hanging", hanging), bad, true).await;
 }
@@ -342,9 +337,12 @@ async fn a_cluster_that_answers_401() {
         ..SMALL
     };
     // Two tokens, one after the other.
-    let bad = |call: &str| match call.contains(" dark/") {
-        true => Answer::FailsAfter(usual(call) * 2),
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.contains(" dark/") {
+            Answer::FailsAfter(usual(call) * 2)
+        } else {
+            healthy(call)
+        }
     };
     check(&others, &one("refusing", refusing), bad, true).await;
 }
@@ -359,9 +357,12 @@ async fn a_region_of_sqs_that_hangs() {
     let others: Vec<(String, Tenant)> = (0..20)
         .map(|index| (format!("far-{index:02}"), far))
         .collect();
-    let bad = |call: &str| match call.starts_with("depth eu-south-9") {
-        true => Answer::Never,
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.starts_with("depth eu-south-9") {
+            Answer::Never
+        } else {
+            healthy(call)
+        }
     };
     check(&small(10), &others, bad, true).await;
 }
@@ -373,9 +374,12 @@ async fn queues_of_one_tenant_that_hang() {
         triggers: 10,
         ..SMALL
     };
-    let bad = |call: &str| match call.contains(" own hanging-") {
-        true => Answer::Never,
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.contains(" own hanging-") {
+            Answer::Never
+        } else {
+            healthy(call)
+        }
     };
     check(&small(19), &one("hanging", many), bad, true).await;
 }
@@ -388,9 +392,12 @@ async fn a_role_that_sts_throttles() {
         is_by_role: true,
         ..SMALL
     };
-    let bad = |call: &str| match call.contains(" role ") {
-        true => Answer::FailsAfter(Duration::from_millis(4_500)),
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.contains(" role ") {
+            Answer::FailsAfter(Duration::from_millis(4_500))
+        } else {
+            healthy(call)
+        }
     };
     check(&small(19), &one("by-role", by_role), bad, true).await;
 }
@@ -414,9 +421,12 @@ async fn a_namespace_of_large_objects() {
         objects: 50,
         ..SMALL
     };
-    let bad = |call: &str| match call.ends_with(" prod/large") {
-        true => Answer::After(Duration::from_millis(700)),
-        false => healthy(call),
+    let bad = |call: &str| {
+        if call.ends_with(" prod/large") {
+            Answer::After(Duration::from_millis(700))
+        } else {
+            healthy(call)
+        }
     };
     check(&small(19), &one("large", large), bad, true).await;
 }
