@@ -114,6 +114,11 @@ impl Share {
     fn wanted(&self) -> usize {
         self.expected.max(self.running + self.waiting)
     }
+
+    /// How many of these it could use more than it has.
+    fn lacks(&self, part: usize) -> usize {
+        self.wanted().min(part).saturating_sub(self.running)
+    }
 }
 
 impl Turns {
@@ -260,7 +265,7 @@ impl State {
     /// Gives out turns for as long as somebody may have one.
     fn give(&mut self) {
         self.is_due = false;
-        while self.free > 0 {
+        while self.free > 0 && self.places.iter().any(|at| at.share.waiting > 0) {
             let Some((party, place, ticket)) = self.next() else {
                 return;
             };
@@ -283,22 +288,18 @@ impl State {
 
     /// Who has the next turn.
     fn next(&mut self) -> Option<(usize, usize, u64)> {
-        let parties = may_have_more(&self.parties, self.most, self.free);
-        let at: Vec<Share> = self.places.iter().map(|at| at.share).collect();
-        let places = may_have_more(&at, self.most, self.free);
+        let parties = Rule::new(self.parties.iter(), self.most, self.free);
+        let at = self.places.iter().map(|at| &at.share);
+        let places = Rule::new(at, self.most, self.free);
         let mut best = None;
-        for (place, (at, may)) in self.places.iter_mut().zip(places).enumerate() {
+        for (place, at) in self.places.iter_mut().enumerate() {
             let free = self.most_at_place.saturating_sub(at.share.running);
-            if !may || free == 0 || at.share.waiting == 0 {
+            if at.share.waiting == 0 || free == 0 || !places.allows(&at.share) {
                 continue;
             }
-            let shares: Vec<Share> = at.queues.iter().map(|queue| queue.share).collect();
-            let here = may_have_more(&shares, self.most_at_place, free);
+            let shares = at.queues.iter().map(|queue| &queue.share);
+            let here = Rule::new(shares, self.most_at_place, free);
             for (party, queue) in at.queues.iter_mut().enumerate() {
-                let may = |all: &[bool]| all.get(party).copied().unwrap_or_default();
-                if queue.share.waiting == 0 || !may(&parties) || !may(&here) {
-                    continue;
-                }
                 let of_all = self.parties.get(party).copied().unwrap_or_default();
                 let order = (
                     of_all.running,
@@ -307,7 +308,11 @@ impl State {
                     at.share.running,
                     at.share.served,
                 );
-                if best.is_some_and(|(least, _)| least <= order) {
+                if queue.share.waiting == 0
+                    || best.is_some_and(|(least, _)| least <= order)
+                    || !parties.allows(&of_all)
+                    || !here.allows(&queue.share)
+                {
                     continue;
                 }
                 if let Some(ticket) = queue.first(&self.waiting) {
@@ -339,18 +344,33 @@ impl State {
     }
 }
 
-/// Which of them may have one more of so many turns. Who has its part already leaves free what the others could still need of
-/// theirs, at most half of all.
-fn may_have_more(shares: &[Share], most: usize, free: usize) -> Vec<bool> {
-    let alive = shares.iter().filter(|share| share.wanted() > 0).count();
-    let part = most.div_ceil(alive.max(1));
-    let lacks = |share: &Share| share.wanted().min(part).saturating_sub(share.running);
-    let lacking: usize = shares.iter().map(lacks).sum();
-    let may = |share: &Share| {
-        let kept = (lacking - lacks(share)).min(most / 2);
-        share.running < part || free > kept
-    };
-    shares.iter().map(may).collect()
+/// Who may have one more of so many turns. Who has its part already leaves free what the others could still need of theirs, at
+/// most half of all.
+struct Rule {
+    most: usize,
+    free: usize,
+    /// What each has if all that have calls get as many turns.
+    part: usize,
+    /// What is missing to that.
+    lacking: usize,
+}
+
+impl Rule {
+    fn new<'s>(shares: impl Iterator<Item = &'s Share> + Clone, most: usize, free: usize) -> Self {
+        let alive = shares.clone().filter(|share| share.wanted() > 0).count();
+        let part = most.div_ceil(alive.max(1));
+        Self {
+            most,
+            free,
+            part,
+            lacking: shares.map(|share| share.lacks(part)).sum(),
+        }
+    }
+
+    fn allows(&self, share: &Share) -> bool {
+        let kept = (self.lacking - share.lacks(self.part)).min(self.most / 2);
+        share.running < self.part || self.free > kept
+    }
 }
 
 impl Queue {

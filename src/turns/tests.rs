@@ -134,3 +134,65 @@ async fn a_call_that_hung_with_no_answer_meanwhile_leaves_the_others_out() {
     drop((first, second));
     assert!(!hung(&wait().await));
 }
+
+/// Calls of random parties to random places that end in random order, some of them given up while they wait: each that waits on has
+/// a turn, and no bound is ever passed.
+#[test]
+fn every_call_that_waits_has_its_turn_within_the_bounds() {
+    for seed in 0..50_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut below = move |most: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random >> 33).unwrap() % most
+        };
+        let (most, most_at_place) = (1 + below(8), 1 + below(8));
+        let turns = Turns::at_places(most, most_at_place);
+        let count = 200;
+        let lines: Vec<Line> = (0..count)
+            .map(|_| Line {
+                parties: (0..=below(2)).map(|_| below(6)).collect(),
+                place: below(3),
+            })
+            .collect();
+        for line in &lines {
+            turns.expect(line);
+        }
+        let mut waiting: Vec<(Take<'_>, &Line)> = lines
+            .iter()
+            .map(|line| (turns.take(line.clone()), line))
+            .collect();
+        let mut held: Vec<(Turn<'_>, &Line)> = Vec::new();
+        let mut served = 0;
+        let mut given_up = 0;
+        for _ in 0..100_000 {
+            if waiting.is_empty() && held.is_empty() {
+                break;
+            }
+            if !waiting.is_empty() {
+                let index = below(waiting.len());
+                let taken = (&mut waiting[index].0).now_or_never();
+                if let Some(Ok(turn)) = taken {
+                    held.push((turn, waiting.swap_remove(index).1));
+                    served += 1;
+                } else if below(500) == 0 {
+                    turns.rest(waiting.swap_remove(index).1);
+                    given_up += 1;
+                }
+            }
+            let at = |place: usize| held.iter().filter(|(turn, _)| turn.place == place).count();
+            assert!(held.len() <= most && (0..3).all(|place| at(place) <= most_at_place));
+            if !held.is_empty() && below(3) == 0 {
+                let (turn, line) = held.swap_remove(below(held.len()));
+                drop(turn);
+                turns.rest(line);
+            }
+        }
+        assert_eq!(served + given_up, count, "{seed}");
+        let state = turns.0.borrow();
+        assert_eq!((state.free, state.waiting.len()), (most, 0), "{seed}");
+        let shares = state.parties.iter();
+        assert!(shares.clone().all(|share| share.wanted() == 0), "{seed}");
+    }
+}
