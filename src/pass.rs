@@ -51,9 +51,9 @@ pub const MAX_CALLS: usize = 32;
 /// Calls at the same time to SQS wherever it is, and as many to CloudWatch: a region that hangs leaves the turns of another one, and
 /// the connections stay far below the 1,024 files that a Lambda may have open.
 const MAX_CALLS_EVERYWHERE: usize = 2 * MAX_CALLS;
-/// What one read may take, retries included. The SDKs give up after 8 s; an API server is asked up to five times for 5 s each, which is
+/// What one read or one write of state may take, retries included. The SDKs give up after 8 s; an API server is asked up to five times for 5 s each, which is
 /// cut short here, so that the polls that come after are not late.
-const READ_AT_MOST: Duration = Duration::from_secs(10);
+const CALL_AT_MOST: Duration = Duration::from_secs(10);
 /// A call that fails after this time hangs rather than answers: no server that works needs as long to say no.
 const HANGS_AFTER: Duration = Duration::from_secs(4);
 /// State that is ready to be written waits this long for that of other targets of its namespace: until no more has become ready
@@ -474,7 +474,7 @@ impl Calls {
         }
     }
 
-    /// Reads in its turn and within [`READ_AT_MOST`], with time left to act. Where calls like this one hang it is left out.
+    /// Reads in its turn and within [`CALL_AT_MOST`], with time left to act. Where calls like this one hang it is left out.
     async fn read<T, F: Future<Output = Result<T, Fault>>>(
         &self,
         about: About<'_>,
@@ -482,7 +482,7 @@ impl Calls {
     ) -> Result<T, Fault> {
         let limit = self.before_deadline(ACT_RESERVE);
         let limits = Limits::at(limit);
-        self.within(about, limits, Some(READ_AT_MOST), call).await
+        self.within(about, limits, Some(CALL_AT_MOST), call).await
     }
 
     /// Waits for its turn, then calls, giving up at these limits, and when the call took longer than `longest`. It enters the ledger
@@ -913,7 +913,7 @@ where
 fn too_slow(what: &str) -> Fault {
     let message = format!(
         "{what} took too long: no whole answer within {}; check the way to the server; the next pass tries again",
-        seconds(READ_AT_MOST)
+        seconds(CALL_AT_MOST)
     );
     Fault::failed("Timeout", message)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ledger::Group;
 use super::writer::Turn;
-use super::{About, Calls, Decided, Effect};
+use super::{About, CALL_AT_MOST, Calls, Decided, Effect};
 use crate::calls::Limits;
 use crate::manifest::Target;
 use crate::ports::{
@@ -160,7 +160,11 @@ impl<H: Hand> Act<'_, H> {
         };
         let limits = Limits::at(self.calls.before_deadline(Duration::ZERO));
         let store = || async { Ok(self.hand.remember(namespace, writes).await) };
-        let results = self.calls.within(about, limits, None, store).await;
+        // Without an answer it is a write that failed: what scales out goes ahead, and the polls that come after are not late.
+        let results = self
+            .calls
+            .within(about, limits, Some(CALL_AT_MOST), store)
+            .await;
         results.unwrap_or_else(|fault| vec![Err(fault); writes.len()])
     }
 

@@ -285,7 +285,7 @@ async fn check(
             "{usual:?}, {found:?}"
         );
         // The next poll of the others is late by one read at most.
-        let most = READ_AT_MOST + WRITE_AT_MOST;
+        let most = CALL_AT_MOST + WRITE_AT_MOST;
         assert!(took <= most, "{took:?}");
     }
 }
@@ -413,6 +413,19 @@ async fn a_config_map_that_is_slow() {
         _ => healthy(call),
     };
     check(&small(19), &one("slow", large), bad, true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_that_cannot_be_written() {
+    let many = Tenant {
+        objects: 50,
+        ..SMALL
+    };
+    let bad = |call: &str| match call {
+        "store prod/stuck" => Answer::Never,
+        _ => healthy(call),
+    };
+    check(&small(19), &one("stuck", many), bad, true).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -304,7 +304,7 @@ async fn a_list_that_never_answers_delays_a_scale_out_by_one_read() {
     let outcomes = pass(&servers, &configuration, 0).await;
     assert_eq!(effects(&outcomes), [(Effect::Scaled, true)]);
     assert_eq!(outcomes[0].faults[0].code, "Timeout");
-    assert_eq!(begun.elapsed(), READ_AT_MOST);
+    assert_eq!(begun.elapsed(), CALL_AT_MOST);
 }
 
 #[tokio::test]

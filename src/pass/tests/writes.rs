@@ -180,7 +180,7 @@ async fn a_queue_that_never_answers_costs_its_own_target_only() {
         };
         assert_eq!(outcome.effect, expected);
     }
-    assert_eq!(begun.elapsed(), READ_AT_MOST);
+    assert_eq!(begun.elapsed(), CALL_AT_MOST);
     let message = &outcomes[7].faults[0].message;
     assert_eq!(
         message,
@@ -215,12 +215,13 @@ async fn the_message_says_what_took_the_time() {
     let keys: Vec<String> = names.iter().map(|name| format!("rollout.{name}")).collect();
     let store = format!("store {}", keys.join(" "));
     servers.hanging.borrow_mut().push(store);
-    let outcomes = pass(&servers, &configuration, 0).await;
+    let left = Some(Duration::from_secs(8));
+    let outcomes = pass_at(&servers, &configuration, 0, left, false).await;
     for outcome in &outcomes {
         assert_eq!(outcome.effect, Effect::NotDone);
         assert_eq!(
             outcome.faults[0].message,
-            "no time left in this invocation for writing state to `default/outrigger`: 200 state writes to `default/outrigger` took 60 s"
+            "no time left in this invocation for writing state to `default/outrigger`: 200 state writes to `default/outrigger` took 8.0 s"
         );
     }
     let soon = Some(Duration::from_millis(1_500));
@@ -229,6 +230,25 @@ async fn the_message_says_what_took_the_time() {
         outcomes[0].faults[0].message,
         "no time left in this invocation for target `default/w000`: the pass began with 1.5 s left, and 3.0 s are kept for its writes"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_write_that_never_answers_is_one_that_failed() {
+    let (servers, configuration, names) = many(TARGETS);
+    let (out, above) = names.split_at(100);
+    for name in above {
+        servers.set_replicas(name, 40);
+    }
+    let keys: Vec<String> = names.iter().map(|name| format!("rollout.{name}")).collect();
+    let store = format!("store {}", keys.join(" "));
+    servers.hanging.borrow_mut().push(store);
+    let begun = Instant::now();
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert!(outcomes.iter().all(Outcome::is_failed));
+    assert!(out.iter().all(|name| servers.replicas(name) == 7));
+    assert!(above.iter().all(|name| servers.replicas(name) == 40));
+    assert_eq!(begun.elapsed(), CALL_AT_MOST);
+    assert_eq!(outcomes[0].faults[0].code, "Timeout");
 }
 
 #[tokio::test(start_paused = true)]
