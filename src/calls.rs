@@ -54,7 +54,7 @@ pub(crate) async fn in_turn<T, F: Future<Output = Result<T, Fault>>>(
 }
 
 /// What comes of it by then; `None` when nothing does. It does not begin when that moment is over.
-async fn by<T>(limit: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn by<T>(limit: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match limit {
         None => Some(work.await),
         Some(limit) if limit <= Instant::now() => None,

@@ -18,13 +18,21 @@ impl Missed {
     }
 
     /// Puts the polls of a pass into the order in which they begin: first who has waited longest, so that every target has its
-    /// turn, however few are reached each time. Among equals others come first at each `turn`, for environments that know nothing
-    /// of each other.
+    /// turn, however few are reached each time. Among equals namespaces take turns, and others come first at each `turn`, for
+    /// environments that know nothing of each other.
     pub fn order<T>(&self, polls: &mut [(T, &Target)], turn: i64) {
         let first = start(turn, polls.len());
         polls.rotate_left(first);
+        let missed = |target: &Target| self.0.get(&key(target)).copied().unwrap_or_default();
+        polls.sort_by_cached_key(|(_, target)| Reverse(missed(target)));
+        // Namespaces take turns: the first poll of each, then the second of each.
+        let mut polled: HashMap<(u32, Option<String>, String), usize> = HashMap::new();
         polls.sort_by_cached_key(|(_, target)| {
-            Reverse(self.0.get(&key(target)).copied().unwrap_or_default())
+            let missed = missed(target);
+            let namespace = target.id.namespace.clone();
+            let polled = polled.entry((missed, target.cluster.clone(), namespace));
+            let nth = polled.and_modify(|nth| *nth += 1).or_default();
+            (Reverse(missed), *nth)
         });
     }
 
@@ -121,6 +129,41 @@ mod tests {
         // Of fewer, each has its turn when those before it had theirs.
         assert_eq!(longest_wait(600, 96, 1, true), 6);
         assert_eq!(longest_wait(50, 1, 3, true), 49);
+    }
+
+    #[test]
+    fn namespaces_take_turns_in_the_order_of_a_pass() {
+        let mut configuration = configuration(7);
+        for (target, namespace) in configuration.targets.iter_mut().zip("aaaaabb".chars()) {
+            target.id.namespace = namespace.to_string();
+        }
+        let missed = Missed::default();
+        let ordered = |missed: &Missed| {
+            let targets = configuration.targets.iter();
+            let mut polls: Vec<((), &Target)> = targets.map(|target| ((), target)).collect();
+            missed.order(&mut polls, 0);
+            let names = polls.iter().map(|((), target)| target.id.to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            ordered(&missed),
+            "a/w000 b/w005 a/w001 b/w006 a/w002 a/w003 a/w004"
+        );
+        // What was not reached comes before that, in turns too.
+        let mut missed = missed;
+        for index in [2, 3, 6] {
+            missed.note(&Outcome {
+                target: &configuration.targets[index],
+                decided: None,
+                seen: None,
+                effect: Effect::NotReached,
+                faults: Vec::new(),
+            });
+        }
+        assert_eq!(
+            ordered(&missed),
+            "a/w002 b/w006 a/w003 a/w000 b/w005 a/w001 a/w004"
+        );
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub mod tell;
 pub mod thousandths;
 pub mod ticks;
 pub mod timeout;
+mod turns;
 pub mod wake;
 #[cfg(feature = "cli")]
 mod yaml;

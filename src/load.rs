@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::manifest::{self, Configuration, Context, ListedObject};
 use crate::ports::{Objects, Workloads};
 use crate::settings::{Settings, Source};
-use clusters::{Kept, LIST_SECONDS, Lists};
+use clusters::{Kept, LIST_SECONDS, Late, Lists};
 
 /// The configuration of one invocation.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,7 @@ pub struct Unreadable(String);
 pub struct Loader {
     last: RefCell<Option<(Vec<u8>, Arc<Configuration>)>>,
     lists: RefCell<Kept>,
+    late: RefCell<Late>,
     told: RefCell<BTreeSet<String>>,
 }
 
@@ -61,6 +62,7 @@ impl Loader {
                 let limit = now + left.map_or(longest, |left| left.min(longest));
                 let lists = Lists {
                     kept: &self.lists,
+                    late: &self.late,
                     objects,
                     limit,
                     calls: clusters::turns(settings),

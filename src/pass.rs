@@ -24,11 +24,10 @@ use std::time::Duration;
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3, pending, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::budget::{OVER_BUDGET, OverBudget};
-use crate::calls::{Limits, in_turn, seconds};
+use crate::calls::{Limits, by, seconds};
 use crate::capacity;
 use crate::decide::{Decision, Limit, Observation, Reading, Stop, decide};
 use crate::manifest::Target;
@@ -41,14 +40,23 @@ use crate::ports::{
 use crate::state::State;
 use crate::stop::{Known, LastStops, Mistake};
 use crate::ticks::Found;
+use crate::turns::{Hanging, Line, Numbers, Turns};
 use act::{Act, Hand, Live, Remembered, Shadow, Task};
 use ledger::{Group, Ledger};
 use readings::Readings;
 use writer::Writer;
 
-/// Calls at the same time to SQS, and as many to CloudWatch and to the API servers. At 20 ms a call 32 make 1,600 a second, and a small
-/// Lambda can still shake hands with as many connections in its first second.
+/// Calls at the same time to one place: an API server, or SQS or CloudWatch in a region, by an endpoint and as an identity. At 20 ms a
+/// call 32 make 1,600 a second, and a small Lambda can still shake hands with as many connections in its first second.
 pub const MAX_CALLS: usize = 32;
+/// Calls at the same time to SQS wherever it is, and as many to CloudWatch: a region that hangs leaves the turns of another one, and
+/// the connections stay far below the 1,024 files that a Lambda may have open.
+const MAX_CALLS_EVERYWHERE: usize = 2 * MAX_CALLS;
+/// What one read or one write of state may take, retries included. The SDKs give up after 8 s; an API server is asked up to five times for 5 s each, which is
+/// cut short here, so that the polls that come after are not late.
+const CALL_AT_MOST: Duration = Duration::from_secs(10);
+/// A call that fails after this time hangs rather than answers: no server that works needs as long to say no.
+const HANGS_AFTER: Duration = Duration::from_secs(4);
 /// State that is ready to be written waits this long for that of other targets of its namespace: until no more has become ready
 /// for a quarter of a second. Calls of a pass take 20 ms each, so that targets that are read at the same time share a patch, and
 /// one whose queue answers slowly does not delay the others noticeably.
@@ -295,27 +303,30 @@ where
         began: Instant::now(),
         deadline: plan.deadline,
         ledger: Ledger::new(),
-        sqs: Semaphore::new(MAX_CALLS),
-        cloudwatch: Semaphore::new(MAX_CALLS),
+        namespaces: Numbers::new(),
+        sqs: Turns::at_places(MAX_CALLS_EVERYWHERE, MAX_CALLS),
+        cloudwatch: Turns::at_places(MAX_CALLS_EVERYWHERE, MAX_CALLS),
         clusters: clusters
             .map(|cluster| {
-                let turns = Turns {
-                    reads: Semaphore::new(MAX_CALLS),
-                    acts: Semaphore::new(MAX_CALLS),
+                let turns = ClusterTurns {
+                    reads: Turns::new(MAX_CALLS),
+                    acts: Turns::new(MAX_CALLS),
                 };
                 (cluster, turns)
             })
             .collect(),
     };
-    let pass = Pass { world, plan, calls };
+    let pass = &Pass { world, plan, calls };
     let shared = pass.shared_reads(&targets);
     // Calls come in the order in which their targets begin.
     let mut running: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
         .map(|(index, due)| {
-            pass.target(*due, &shared)
-                .map(move |outcome| (index, outcome))
+            pass.target(*due, &shared).map(move |outcome| {
+                pass.calls.no_more_calls(&pass.place(due.target).namespace);
+                (index, outcome)
+            })
         })
         .collect();
     let mut outcomes = Vec::with_capacity(targets.len());
@@ -410,16 +421,31 @@ struct Calls {
     began: Instant,
     deadline: Option<Instant>,
     ledger: Ledger,
-    sqs: Semaphore,
-    cloudwatch: Semaphore,
+    /// The parties that calls are for.
+    namespaces: Numbers<Namespace>,
+    sqs: Turns,
+    cloudwatch: Turns,
     /// By cluster: one that does not answer takes no other's turns.
-    clusters: BTreeMap<String, Turns>,
+    clusters: BTreeMap<String, ClusterTurns>,
 }
 
 /// The turns at an API server. Reads that hang take none from the targets that were read.
-struct Turns {
-    reads: Semaphore,
-    acts: Semaphore,
+struct ClusterTurns {
+    reads: Turns,
+    acts: Turns,
+}
+
+/// A call, for its turn and for messages.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    turns: Option<&'a Turns>,
+    line: &'a Line,
+    group: &'a Group,
+    /// How many calls it counts as.
+    count: usize,
+    what: &'a str,
+    /// Whether calls in the same line are left out when this one hangs.
+    tells_hanging: bool,
 }
 
 impl Plan<'_> {
@@ -431,51 +457,105 @@ impl Plan<'_> {
 
 impl Calls {
     /// The turns for reads at the API server of a cluster.
-    fn to(&self, cluster: &str) -> Option<&Semaphore> {
+    fn to(&self, cluster: &str) -> Option<&Turns> {
         self.clusters.get(cluster).map(|turns| &turns.reads)
     }
 
     /// The turns for what comes after a decision.
-    fn acts_on(&self, cluster: &str) -> Option<&Semaphore> {
+    fn acts_on(&self, cluster: &str) -> Option<&Turns> {
         self.clusters.get(cluster).map(|turns| &turns.acts)
     }
 
-    /// Waits for its turn, then calls, giving up when only `reserve` is left of the invocation. It enters the ledger as `count`
-    /// calls of its group, without the time in which it waits for its turn.
-    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
-        &self,
-        turns: Option<&Semaphore>,
-        reserve: Duration,
-        group: &Group,
-        count: usize,
-        what: &str,
-        call: impl FnOnce() -> F,
-    ) -> Result<T, Fault> {
-        let limits = Limits::at(self.before_deadline(reserve));
-        self.within(turns, limits, group, count, what, call).await
+    /// The line of a namespace at the API server of its cluster.
+    fn line(&self, namespace: &Namespace) -> Line {
+        Line {
+            parties: vec![self.namespaces.of(namespace)],
+            place: 0,
+        }
     }
 
-    /// The same within limits of its own.
-    async fn within<T, F: Future<Output = Result<T, Fault>>>(
+    /// Announces the calls of a target of this namespace.
+    fn expect_calls(&self, namespace: &Namespace) {
+        if let Some(ClusterTurns { reads, acts }) = self.clusters.get(&namespace.cluster) {
+            let line = self.line(namespace);
+            reads.expect(&line);
+            acts.expect(&line);
+        }
+    }
+
+    /// A target of this namespace makes no more calls.
+    fn no_more_calls(&self, namespace: &Namespace) {
+        if let Some(ClusterTurns { reads, acts }) = self.clusters.get(&namespace.cluster) {
+            let line = self.line(namespace);
+            reads.rest(&line);
+            acts.rest(&line);
+        }
+    }
+
+    /// Reads in its turn and within [`CALL_AT_MOST`], with time left to act. Where calls like this one hang it is left out.
+    async fn read<T, F: Future<Output = Result<T, Fault>>>(
         &self,
-        turns: Option<&Semaphore>,
-        limits: Limits,
-        group: &Group,
-        count: usize,
-        what: &str,
+        about: About<'_>,
         call: impl FnOnce() -> F,
     ) -> Result<T, Fault> {
-        let call = || {
-            let under_way = self.ledger.begin(group, count);
-            let call = call();
-            async move {
-                let result = call.await;
-                drop(under_way);
-                result
+        let limit = self.before_deadline(ACT_RESERVE);
+        let limits = Limits::at(limit);
+        self.within(about, limits, Some(CALL_AT_MOST), call).await
+    }
+
+    /// Waits for its turn, then calls, giving up at these limits, and when the call took longer than `longest`. It enters the ledger
+    /// without the time in which it waits for its turn.
+    async fn within<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        about: About<'_>,
+        limits: Limits,
+        longest: Option<Duration>,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let About {
+            turns,
+            line,
+            group,
+            count,
+            what,
+            tells_hanging,
+        } = about;
+        // Without turns a call is only unbounded.
+        let turn = async {
+            match turns {
+                Some(turns) => turns.take(line.clone()).await.map(Some),
+                None => Ok(None),
             }
         };
-        let late = || self.out_of_time(what);
-        in_turn(turns, limits, late, call).await
+        let turn = match by(limits.begin, turn).await {
+            Some(Ok(turn)) => turn,
+            Some(Err(Hanging)) => return Err(left_out(what)),
+            None => return Err(self.out_of_time(what)),
+        };
+        let begun = Instant::now();
+        let longest = longest.map(|longest| begun + longest);
+        let end = longest.into_iter().chain(limits.end).min();
+        let under_way = self.ledger.begin(group, count);
+        // Set up when its turn has come, and in memory of its own: a call in an SDK is tens of kilobytes large, and of a thousand
+        // targets most are waiting.
+        let ended = by(end, async { Box::pin(call()).await }).await;
+        drop(under_way);
+        let is_answered = matches!(ended, Some(Ok(_)));
+        if let Some(turn) = turn.as_ref().filter(|_| tells_hanging) {
+            if is_answered || begun.elapsed() < HANGS_AFTER {
+                turn.answered();
+            } else {
+                turn.hung();
+            }
+        }
+        ended.unwrap_or_else(|| {
+            let is_over = limits.end.is_some_and(|limit| limit <= Instant::now());
+            Err(if is_over {
+                self.out_of_time(what)
+            } else {
+                too_slow(what)
+            })
+        })
     }
 
     /// When only `reserve` is left of the invocation.
@@ -537,9 +617,16 @@ where
             memories: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
-        for Due { target, .. } in targets {
-            reads.readings.add(target);
+        for Due {
+            target,
+            over_budget,
+            ..
+        } in targets
+        {
             let namespace = self.place(target).namespace;
+            let party = self.calls.namespaces.of(&namespace);
+            reads.readings.add(target, party, over_budget.is_some());
+            self.calls.expect_calls(&namespace);
             reads
                 .owners
                 .entry(namespace.clone())
@@ -552,14 +639,16 @@ where
                 .or_insert_with_key(|namespace| {
                     let namespace = namespace.clone();
                     let read = async move {
-                        let what = format!("reading the ConfigMap `{}/outrigger`", namespace.name);
                         let load = || self.world.memories.load(&namespace);
-                        let turns = self.calls.to(&namespace.cluster);
-                        let group = Group::StateReads(namespace.clone());
-                        self.calls
-                            .bounded(turns, ACT_RESERVE, &group, 1, &what, load)
-                            .await
-                            .map(Rc::new)
+                        let about = About {
+                            turns: self.calls.to(&namespace.cluster),
+                            line: &self.calls.line(&namespace),
+                            group: &Group::StateReads(namespace.clone()),
+                            count: 1,
+                            what: &format!("reading the ConfigMap `{}/outrigger`", namespace.name),
+                            tells_hanging: true,
+                        };
+                        self.calls.read(about, load).await.map(Rc::new)
                     };
                     let latest = self.calls.before_deadline(ACT_RESERVE);
                     SharedMemory {
@@ -571,6 +660,7 @@ where
                 .writer(target.policy.mode)
                 .expect_target();
         }
+        reads.readings.make_ready();
         reads
     }
 
@@ -608,17 +698,21 @@ where
 
     /// Begun by the first target that asks: while nothing is to be written, nobody looks.
     async fn owners(&self, namespace: Namespace) -> Rc<Owners> {
-        let what = format!("looking for other autoscalers in `{}`", namespace.name);
-        // A part of acting: reads that hang must not hold it up.
-        let calls = self.calls.acts_on(&namespace.cluster);
-        let group = Group::Owners(namespace.clone());
+        let about = About {
+            // A part of acting: reads that hang must not hold it up.
+            turns: self.calls.acts_on(&namespace.cluster),
+            line: &self.calls.line(&namespace),
+            group: &Group::Owners(namespace.clone()),
+            count: 1,
+            what: &format!("looking for other autoscalers in `{}`", namespace.name),
+            // The writes of the namespace are in the same line.
+            tells_hanging: false,
+        };
         let autoscalers = || self.world.workloads.autoscalers(&namespace);
         let scaled_objects = || self.world.workloads.scaled_objects(&namespace);
         let (autoscalers, scaled_objects) = join(
-            self.calls
-                .bounded(calls, ACT_RESERVE, &group, 1, &what, autoscalers),
-            self.calls
-                .bounded(calls, ACT_RESERVE, &group, 1, &what, scaled_objects),
+            self.calls.read(about, autoscalers),
+            self.calls.read(about, scaled_objects),
         )
         .await;
         Rc::new(Owners {
@@ -738,13 +832,16 @@ where
             workload,
         } = place;
         let (kind, name) = (workload.kind.kind(), &workload.name);
-        let what = format!("reading {kind} `{}/{name}`", namespace.name);
+        let about = About {
+            turns: self.calls.to(&namespace.cluster),
+            line: &self.calls.line(namespace),
+            group: &Group::Workloads(namespace.cluster.clone()),
+            count: 1,
+            what: &format!("reading {kind} `{}/{name}`", namespace.name),
+            tells_hanging: true,
+        };
         let read = || self.world.workloads.read(place);
-        let group = Group::Workloads(namespace.cluster.clone());
-        let turns = self.calls.to(&namespace.cluster);
-        self.calls
-            .bounded(turns, ACT_RESERVE, &group, 1, &what, read)
-            .await
+        self.calls.read(about, read).await
     }
 
     fn not_reached<'t>(&self, mut outcome: Outcome<'t>) -> Outcome<'t> {
@@ -835,6 +932,24 @@ where
             }
         }
     }
+}
+
+/// One read took longer than any may.
+fn too_slow(what: &str) -> Fault {
+    let message = format!(
+        "{what} took too long: no whole answer within {}; check the way to the server; the next pass tries again",
+        seconds(CALL_AT_MOST)
+    );
+    Fault::failed("Timeout", message)
+}
+
+/// Calls like this one hang, and this one is not made.
+fn left_out(what: &str) -> Fault {
+    let message = format!(
+        "{what} was left out: the last reads of this namespace there had no answer in time, and this one would only wait as long; \
+         check the way to the server; the next pass tries again"
+    );
+    Fault::failed("Timeout", message)
 }
 
 async fn write<H: Hand>(writer: &Writer, namespace: &Namespace, act: Act<'_, H>) {

@@ -17,22 +17,28 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::calls::{Limits, in_turn, seconds};
+use crate::calls::{by, seconds};
 use crate::manifest::{Configuration, ListedObject, Target, TargetId};
 use crate::pass::{Effect, Outcome};
 use crate::policy::Mode;
 use crate::ports::{Event, Events, Fault, FaultKind, Namespace, Place, Statuses, Version};
+use crate::turns::{Hanging, Line, Numbers, Turns};
 
 pub use told::Told;
 
 /// What telling may take after one pass. The next poll waits for it.
 const TELL_SECONDS: u64 = 5;
 
-/// Calls at the same time: telling is never urgent, and the API servers have other work.
+/// Calls at the same time to a cluster: telling is never urgent, and the API servers have other work.
 const MAX_CALLS: usize = 16;
+
+/// Calls at the same time to all clusters: one that does not answer leaves the turns of another.
+const MAX_CALLS_EVERYWHERE: usize = 2 * MAX_CALLS;
+
+/// A call that has no answer for so long hangs. It is not the whole of [`TELL_SECONDS`], since a call may wait for its turn before.
+const HANGS_AFTER: Duration = Duration::from_secs(3);
 
 /// Events of one invocation. Each is an object in etcd for an hour; a thousand workloads that scale at once are told by the log.
 pub const MAX_EVENTS: usize = 100;
@@ -74,6 +80,10 @@ pub struct Teller<'f> {
     unkept: RefCell<Vec<Untold>>,
     /// The statuses as they are, by object. Without one there is no object of ours, or somebody else writes it.
     statuses: RefCell<BTreeMap<Key, ListedObject>>,
+    /// Kept through the invocation: to a cluster that hangs nothing more is told in it.
+    turns: Turns,
+    namespaces: Numbers<Namespace>,
+    clusters: Numbers<String>,
 }
 
 /// When it is told.
@@ -96,9 +106,8 @@ pub struct Untold {
     pub fault: Fault,
 }
 
-/// The turns and the time for calls.
+/// The time for the calls after one pass.
 struct Calls {
-    turns: Semaphore,
     begun: Instant,
     limit: Instant,
 }
@@ -108,22 +117,9 @@ impl Calls {
         let begun = Instant::now();
         let limit = begun + Duration::from_secs(TELL_SECONDS);
         Self {
-            turns: Semaphore::new(MAX_CALLS),
             begun,
             limit: deadline.map_or(limit, |deadline| deadline.min(limit)),
         }
-    }
-
-    async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
-        &self,
-        what: &str,
-        call: impl FnOnce() -> F,
-    ) -> Result<T, Fault> {
-        let late = || {
-            let took = seconds(self.begun.elapsed());
-            Fault::out_of_time(what, &format!("Events and statuses took {took}"))
-        };
-        in_turn(Some(&self.turns), Limits::at(Some(self.limit)), late, call).await
     }
 }
 
@@ -142,7 +138,48 @@ impl<'f> Teller<'f> {
             is_refusal_told: Cell::default(),
             unkept: RefCell::default(),
             statuses: RefCell::new(statuses.collect()),
+            turns: Turns::at_places(MAX_CALLS_EVERYWHERE, MAX_CALLS),
+            namespaces: Numbers::new(),
+            clusters: Numbers::new(),
         }
+    }
+
+    /// Tells a cluster something in its turn, within the time for telling.
+    async fn call<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        calls: &Calls,
+        namespace: &Namespace,
+        what: &str,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let late = || {
+            let took = seconds(calls.begun.elapsed());
+            Fault::out_of_time(what, &format!("Events and statuses took {took}"))
+        };
+        let line = Line {
+            parties: vec![self.namespaces.of(namespace)],
+            place: self.clusters.of(&namespace.cluster),
+        };
+        let turn = match by(Some(calls.limit), self.turns.take(line)).await {
+            Some(Ok(turn)) => turn,
+            Some(Err(Hanging)) => {
+                let cluster = &namespace.cluster;
+                let cause = format!(
+                    "what was told to `{}` in cluster `{cluster}` before had no answer in time",
+                    namespace.name
+                );
+                return Err(Fault::out_of_time(what, &cause));
+            }
+            None => return Err(late()),
+        };
+        let begun = Instant::now();
+        let ended = by(Some(calls.limit), async { Box::pin(call()).await }).await;
+        if ended.is_some() || begun.elapsed() < HANGS_AFTER {
+            turn.answered();
+        } else {
+            turn.hung();
+        }
+        ended.unwrap_or_else(|| Err(late()))
     }
 
     /// Tells what came of a pass. A status that could not be written is a fault of its target, since what `kubectl` shows is
@@ -282,7 +319,7 @@ impl<'f> Teller<'f> {
         };
         let what = format!("an Event about `{}`", target.id);
         let create = || events.create(&place, event);
-        let created = calls.bounded(&what, create).await;
+        let created = self.call(calls, &place.namespace, &what, create).await;
         if event.warning {
             let (key, is_told) = (key_of(target, occasion), created.is_ok());
             let troubles = &self.told.troubles;
@@ -321,7 +358,7 @@ impl<'f> Teller<'f> {
         };
         let what = format!("the status of ScaledObject `{id}`");
         let write = || statuses.write_status(&namespace, &id.name, &seen, &new);
-        let result = calls.bounded(&what, write).await;
+        let result = self.call(calls, &namespace, &what, write).await;
         let mut known = self.statuses.borrow_mut();
         match result {
             // As it was before, with another status sent.

@@ -11,10 +11,11 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::timeout::TimeoutConfig;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::wall_now;
 use crate::policy::Identity;
@@ -81,8 +82,11 @@ impl Aws {
             if let Some(external_id) = external_id {
                 role = role.external_id(external_id);
             }
-            builder
-                .set_credentials_provider(Some(SharedCredentialsProvider::new(role.build().await)));
+            let assumed = Assumed {
+                role: role.build().await,
+                last: tokio::sync::Mutex::default(),
+            };
+            builder.set_credentials_provider(Some(SharedCredentialsProvider::new(assumed)));
         }
         let config = builder.build();
         keep(&self.assumed, key, config.clone(), MAX_CLIENTS);
@@ -126,11 +130,67 @@ impl Aws {
         (end.duration_since(wall_now()) > CREDENTIALS_RESERVE).then_some(known)
     }
 
-    /// Somebody refused what was signed with them: the next are fresh ones.
-    pub fn forget_credentials(&self) {
+    /// A cluster refused what was signed with them: the next of this identity are fresh ones. Those of others are kept.
+    pub fn forget_credentials(&self, identity: &Identity, region: &str) {
         if let Ok(mut known) = self.credentials.lock() {
-            known.clear();
+            known.remove(&(identity.clone(), region.to_owned()));
         }
+    }
+}
+
+/// A role that is assumed. STS is asked once, however many calls need credentials at the same time, and what fails fails for all of
+/// them: a role that STS throttles or refuses must not cost a call to STS for each queue.
+#[derive(Debug)]
+struct Assumed {
+    role: AssumeRoleProvider,
+    /// Held while STS is asked.
+    last: tokio::sync::Mutex<Option<Failed>>,
+}
+
+/// When a role could not be assumed, and why.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    reason: String,
+}
+
+/// STS is not asked again for so long after a failure: about one pass, the shortest time between two polls being 10 s.
+const ASSUME_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// What assuming a role may take. The SDK's cache of identities gives up after 5 s, and would hide the failure.
+const ASSUME_TIMEOUT: Duration = Duration::from_millis(4_500);
+
+impl Assumed {
+    async fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        let mut last = self.last.lock().await;
+        if let Some(Failed { at, reason }) = &*last
+            && at.elapsed() < ASSUME_AGAIN_AFTER
+        {
+            return Err(CredentialsError::provider_error(reason.clone()));
+        }
+        let at = Instant::now();
+        let assumed = timeout_at(at + ASSUME_TIMEOUT, self.role.provide_credentials()).await;
+        let reason = match assumed {
+            Ok(Ok(credentials)) => {
+                *last = None;
+                return Ok(credentials);
+            }
+            Ok(Err(error)) => error.source().map_or_else(|| chain(&error), chain),
+            Err(_) => "no answer from STS in time".to_owned(),
+        };
+        *last = Some(Failed {
+            at: Instant::now(),
+            reason: reason.clone(),
+        });
+        Err(CredentialsError::provider_error(reason))
+    }
+}
+
+impl ProvideCredentials for Assumed {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.credentials())
     }
 }
 

@@ -10,6 +10,7 @@ mod objects;
 mod observer;
 mod owners;
 mod scaled_objects;
+mod token;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::settings::Cluster;
 use connection::Connection;
 use discovery::Discovery;
 use fault::{Failure, Next};
+use token::{NoToken, Token, Tokens};
 
 pub use objects::rollout_state;
 pub use observer::Observer;
@@ -48,6 +50,8 @@ struct Slot {
     connection: Option<Result<Arc<Connection>, Fault>>,
     /// Whether the cluster was described again in this invocation.
     described_again: bool,
+    /// They are for the cluster, wherever it is found.
+    tokens: Arc<Tokens>,
 }
 
 /// One request: method and path are all that differ.
@@ -81,9 +85,9 @@ impl Clusters {
         for (_, slot) in &self.slots {
             let mut slot = slot.lock().await;
             slot.described_again = false;
-            match &slot.connection {
-                Some(Ok(connection)) => connection.forget_token(),
-                Some(Err(_)) | None => slot.connection = None,
+            slot.tokens.begin_invocation();
+            if let Some(Err(_)) = slot.connection {
+                slot.connection = None;
             }
         }
     }
@@ -105,44 +109,60 @@ impl Clusters {
         if let Some(connection) = &slot.connection {
             return connection.clone();
         }
-        let connection = Connection::open(&self.aws, cluster).await.map(Arc::new);
+        let tokens = Arc::clone(&slot.tokens);
+        let connection = Connection::open(&self.aws, cluster, tokens).await;
+        let connection = connection.map(Arc::new);
         slot.connection = Some(connection.clone());
         connection
     }
 
-    /// Sends a call, with the retries that make sense: a fresh token on 401, the cluster described again on a failed
-    /// connection, a short pause on 409, 429 and 5xx. Everything is bounded by the deadline of the pass.
+    /// Sends a call, with the retries that make sense: a fresh token on 401 if the cluster has not refused one yet, the cluster
+    /// described again on a failed connection, a short pause on 409, 429 and 5xx. Everything is bounded by the deadline of the pass.
     async fn send<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, Failure> {
         let mut attempt = 0;
-        let mut minted_again = false;
         let mut maybe_done = false;
         loop {
             let connection = self
                 .connection(call.cluster)
                 .await
                 .map_err(Failure::from_fault)?;
-            connection
-                .ensure_token(&self.aws)
-                .await
-                .map_err(Failure::from_fault)?;
-            let error = match connection.client().request::<T>(request(call)?).await {
-                Ok(body) => return Ok(body),
+            let (tokens, cluster) = (connection.tokens(), connection.cluster());
+            let token = match tokens.next(&self.aws, cluster).await {
+                Ok(token) => token,
+                Err(NoToken::NotMade(fault)) => return Err(Failure::from_fault(fault)),
+                // The answer that the call would get.
+                Err(NoToken::Refused(status)) => {
+                    return Err(Failure::new(call, &kube::Error::Api(status), maybe_done));
+                }
+            };
+            let sent = connection.client().request::<T>(request(call, &token)?);
+            let error = match sent.await {
+                Ok(body) => {
+                    tokens.not_refused(&token);
+                    return Ok(body);
+                }
                 Err(error) => error,
             };
+            if let kube::Error::Api(status) = &error
+                && status.code == 401
+            {
+                if tokens.refused(&token, &self.aws, cluster, status) {
+                    continue;
+                }
+                return Err(Failure::new(call, &error, maybe_done));
+            }
+            tokens.not_refused(&token);
+            // Those that wait for what this call finds need not wait for its pauses.
+            drop(token);
             maybe_done |= fault::is_ambiguous(&error);
             attempt += 1;
             match fault::next(&error) {
-                Next::NewToken if !minted_again => {
-                    minted_again = true;
-                    self.aws.forget_credentials();
-                    connection.forget_token();
-                }
                 Next::Again { asked } if attempt < MAX_ATTEMPTS => back_off(attempt, asked).await,
                 Next::Reconnect if attempt < MAX_ATTEMPTS => {
                     self.describe_again(call.cluster, &connection).await;
                     back_off(attempt, None).await;
                 }
-                Next::NewToken | Next::Again { .. } | Next::Reconnect | Next::GiveUp => {
+                Next::Again { .. } | Next::Reconnect | Next::GiveUp => {
                     return Err(Failure::new(call, &error, maybe_done));
                 }
             }
@@ -162,17 +182,19 @@ impl Clusters {
         }
         slot.described_again = true;
         // What fails to open is no better than what there is: that may only have had a bad moment.
-        if let Ok(connection) = Connection::open(&self.aws, cluster).await {
+        let tokens = Arc::clone(&slot.tokens);
+        if let Ok(connection) = Connection::open(&self.aws, cluster, tokens).await {
             slot.connection = Some(Ok(Arc::new(connection)));
         }
     }
 }
 
-fn request(call: &Call<'_>) -> Result<Request<Vec<u8>>, Failure> {
+fn request(call: &Call<'_>, token: &Token<'_>) -> Result<Request<Vec<u8>>, Failure> {
     let mut builder = Request::builder()
         .method(call.method)
         .uri(&call.path)
-        .header(http::header::ACCEPT, "application/json");
+        .header(http::header::ACCEPT, "application/json")
+        .header(http::header::AUTHORIZATION, token.header.clone());
     if !call.body.is_empty() {
         let kind = match call.method {
             "PATCH" => "application/json-patch+json",

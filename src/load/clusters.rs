@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tokio::sync::Semaphore;
@@ -26,11 +27,21 @@ use crate::settings::Settings;
 /// whose targets wait until all lists are there or given up.
 pub(super) const LIST_SECONDS: u64 = 10;
 
+/// What a list may take that was given up in the last invocation: whoever is well waits for it each time. A healthy one has come
+/// by then.
+const LATE_LIST_SECONDS: u64 = 1;
+
+/// One that was given up has the whole time again once in so many invocations, since it may be long and not dead.
+const WHOLE_TIME_EVERY: u32 = 5;
+
 /// The code of what a server does not allow.
 const FORBIDDEN: &str = "Forbidden";
 
 /// The last good list of each kind in each place.
 pub(super) type Kept = BTreeMap<(ObjectKind, Scope), Rc<Vec<Node>>>;
+
+/// How often in a row each list was given up because it took too long.
+pub(super) type Late = BTreeMap<(ObjectKind, Scope), u32>;
 
 /// The turns for calls, by cluster: one that does not answer takes no other's.
 pub(super) type Turns = BTreeMap<String, Semaphore>;
@@ -46,6 +57,7 @@ pub(super) fn turns(settings: &Settings) -> Turns {
 /// The lists of one invocation.
 pub(super) struct Lists<'l, O> {
     pub(super) kept: &'l RefCell<Kept>,
+    pub(super) late: &'l RefCell<Late>,
     pub(super) objects: &'l O,
     pub(super) limit: Instant,
     pub(super) calls: Turns,
@@ -257,8 +269,10 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             scope.cluster
         );
         let list = || Objects::list(self.objects, kind, &scope);
-        let fresh = self.bounded(&scope.cluster, &what, list).await;
         let key = (kind, scope.clone());
+        let limit = self.limit_of(&key);
+        let fresh = self.until(limit, &scope.cluster, &what, list).await;
+        self.note(&key, limit);
         let (nodes, fault) = match fresh {
             Ok(nodes) => {
                 let nodes = Rc::new(nodes);
@@ -280,8 +294,39 @@ impl<O: Objects + Workloads> Lists<'_, O> {
         }
     }
 
+    /// When a list is given up.
+    fn limit_of(&self, list: &(ObjectKind, Scope)) -> Instant {
+        let late = self.late.borrow().get(list).copied().unwrap_or_default();
+        if late % WHOLE_TIME_EVERY == 0 {
+            return self.limit;
+        }
+        let soon = Instant::now() + Duration::from_secs(LATE_LIST_SECONDS);
+        soon.min(self.limit)
+    }
+
+    /// Notes whether a list was given up.
+    fn note(&self, list: &(ObjectKind, Scope), limit: Instant) {
+        let mut late = self.late.borrow_mut();
+        if Instant::now() < limit {
+            late.remove(list);
+        } else {
+            let times = late.entry(list.clone()).or_default();
+            *times = times.saturating_add(1);
+        }
+    }
+
     async fn bounded<T, F: Future<Output = Result<T, Fault>>>(
         &self,
+        cluster: &str,
+        what: &str,
+        call: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        self.until(self.limit, cluster, what, call).await
+    }
+
+    async fn until<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        limit: Instant,
         cluster: &str,
         what: &str,
         call: impl FnOnce() -> F,
@@ -292,13 +337,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
             );
             Fault::failed("Timeout", message)
         };
-        in_turn(
-            self.calls.get(cluster),
-            Limits::at(Some(self.limit)),
-            late,
-            call,
-        )
-        .await
+        in_turn(self.calls.get(cluster), Limits::at(Some(limit)), late, call).await
     }
 
     /// Refuses the objects that KEDA's operator acts on, and leaves their status to it. Only what has its finalizer can be

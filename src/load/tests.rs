@@ -161,9 +161,39 @@ async fn a_cluster_that_does_not_answer_holds_up_no_other_for_long() {
     let unread = |_: &Path| Err(io::Error::other("no file is asked for"));
     let begun = Instant::now();
     let settings = settings("cluster:a");
+    let loader = Loader::default();
     let found = loader.load(&settings, unread, &servers, Some(limit)).await;
     assert_eq!(found.unwrap().configuration.targets.len(), 1);
     assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_late_is_waited_for_shortly_until_it_comes() {
+    let (loader, servers) = (Loader::default(), Servers::default());
+    let worker = |name: &str| Answer::Later(vec![object("a", name)]);
+    servers.set("west", Some("a"), OBJECT, worker("worker"));
+    servers.set("east", Some("a"), OBJECT, worker("first"));
+    load(&loader, "cluster:a", &servers).await.unwrap();
+    servers.set("east", Some("a"), OBJECT, Answer::NeverComes);
+    let mut waited = Vec::new();
+    for _ in 0..12 {
+        let begun = Instant::now();
+        let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+        waited.push(begun.elapsed().as_secs());
+        assert_eq!(targets, ["east:a/first", "west:a/worker"]);
+        assert!(
+            stale[0].contains("the last good list is in force"),
+            "{stale:?}"
+        );
+    }
+    assert_eq!(waited, [10, 1, 1, 1, 1, 10, 1, 1, 1, 1, 10, 1]);
+    servers.set("east", Some("a"), OBJECT, worker("second"));
+    let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!((targets[0].as_str(), stale.len()), ("east:a/second", 0));
+    servers.set("east", Some("a"), OBJECT, Answer::NeverComes);
+    let begun = Instant::now();
+    load(&loader, "cluster:a", &servers).await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), clusters::LIST_SECONDS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ledger::Group;
 use super::writer::Turn;
-use super::{Calls, Decided, Effect};
+use super::{About, CALL_AT_MOST, Calls, Decided, Effect};
 use crate::calls::Limits;
 use crate::manifest::Target;
 use crate::ports::{
@@ -150,13 +150,20 @@ impl<H: Hand> Act<'_, H> {
         namespace: &Namespace,
         writes: &[StateWrite],
     ) -> Vec<Result<(), Fault>> {
-        let what = format!("writing state to `{}/outrigger`", namespace.name);
-        let group = Group::StateWrites(namespace.clone());
+        let about = About {
+            turns: self.calls.acts_on(&namespace.cluster),
+            line: &self.calls.line(namespace),
+            group: &Group::StateWrites(namespace.clone()),
+            count: writes.len(),
+            what: &format!("writing state to `{}/outrigger`", namespace.name),
+            tells_hanging: false,
+        };
+        let limits = Limits::at(self.calls.before_deadline(Duration::ZERO));
         let store = || async { Ok(self.hand.remember(namespace, writes).await) };
-        let turns = self.calls.acts_on(&namespace.cluster);
+        // Without an answer it is a write that failed: what scales out goes ahead, and the polls that come after are not late.
         let results = self
             .calls
-            .bounded(turns, Duration::ZERO, &group, writes.len(), &what, store)
+            .within(about, limits, Some(CALL_AT_MOST), store)
             .await;
         results.unwrap_or_else(|fault| vec![Err(fault); writes.len()])
     }
@@ -175,20 +182,24 @@ impl<H: Hand> Act<'_, H> {
             from: decided.decision.from,
             to: decided.decision.to,
         };
-        let what = format!("scaling {} `{}`", place.workload.kind.kind(), target.id);
         let cluster = &place.namespace.cluster;
+        let about = About {
+            turns: self.calls.acts_on(cluster),
+            line: &self.calls.line(&place.namespace),
+            group: &Group::Counts(cluster.clone()),
+            count: 1,
+            what: &format!("scaling {} `{}`", place.workload.kind.kind(), target.id),
+            tells_hanging: false,
+        };
         let scale = || {
             is_begun.set(true);
             self.hand.scale(place, &change)
         };
-        let (turns, group) = (self.calls.acts_on(cluster), Group::Counts(cluster.clone()));
         let limits = Limits {
             begin: self.calls.before_deadline(COUNT_RESERVE),
             end: self.calls.before_deadline(Duration::ZERO),
         };
-        self.calls
-            .within(turns, limits, &group, 1, &what, scale)
-            .await
+        self.calls.within(about, limits, None, scale).await
     }
 }
 

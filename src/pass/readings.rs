@@ -1,26 +1,42 @@
 //! What the triggers of a pass read: each queue and each metric once, however many triggers share it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::hash::Hash;
 
 use futures_util::future::{FutureExt as _, join_all};
 use jiff::Timestamp;
 
 use super::ledger::Group;
-use super::{ACT_RESERVE, Calls, SharedRead};
+use super::{About, Calls, SharedRead};
 use crate::budget::OverBudget;
 use crate::decide::{QueueDepth, Reading};
 use crate::manifest::Target;
-use crate::policy::{CloudWatchTrigger, Metric, Queue, Trigger};
+use crate::policy::{CloudWatchTrigger, Identity, Metric, Queue, Trigger};
 use crate::ports::{Fault, Sources};
+use crate::turns::{Line, Turns};
+
+/// Places of a service that have turns of their own. A function reads one region or two, as a few roles. What more tenants use comes
+/// first, so that who names a hundred endpoints has the last place alone.
+const MAX_PLACES: usize = 16;
 
 /// Reads that nobody has begun yet; the first who waits for one does.
 pub(super) struct Readings<'a, Q> {
     sources: &'a Q,
     calls: &'a Calls,
     now: Timestamp,
+    wanted_queues: Wanted<Queue>,
+    wanted_metrics: Wanted<Metric>,
     depths: HashMap<Queue, SharedRead<'a, QueueDepth>>,
     metrics: HashMap<Metric, SharedRead<'a, Option<i64>>>,
 }
+
+/// What is to be read, and the parties that want it.
+type Wanted<K> = HashMap<K, BTreeSet<usize>>;
+
+/// Where a reading comes from. One that does not answer takes no turns from another: region, endpoint, and who asks, since a role that
+/// STS does not hand out is as bad as a region that is down.
+type Origin<'k> = (&'k str, Option<&'k str>, &'k Identity);
 
 impl<'a, Q: Sources> Readings<'a, Q> {
     pub(super) fn new(sources: &'a Q, calls: &'a Calls, now: Timestamp) -> Self {
@@ -28,26 +44,55 @@ impl<'a, Q: Sources> Readings<'a, Q> {
             sources,
             calls,
             now,
+            wanted_queues: Wanted::new(),
+            wanted_metrics: Wanted::new(),
             depths: HashMap::new(),
             metrics: HashMap::new(),
         }
     }
 
-    /// Makes ready what a target reads.
-    pub(super) fn add(&mut self, target: &Target) {
-        let (sources, calls, now) = (self.sources, self.calls, self.now);
+    /// Notes what a target reads, for the party that it belongs to. Metrics that are over the budget are not asked for.
+    pub(super) fn add(&mut self, target: &Target, party: usize, is_over_budget: bool) {
         for trigger in &target.policy.triggers {
             match trigger {
                 Trigger::SqsQueue(trigger) => {
-                    let read = self.depths.entry(trigger.queue.clone());
-                    read.or_insert_with_key(|queue| depth(sources, calls, queue.clone()));
+                    let parties = self.wanted_queues.entry(trigger.queue.clone());
+                    parties.or_default().insert(party);
                 }
+                Trigger::CloudWatch(_) if is_over_budget => {}
                 Trigger::CloudWatch(trigger) => {
-                    let read = self.metrics.entry(trigger.metric.clone());
-                    read.or_insert_with_key(|metric| value(sources, calls, metric.clone(), now));
+                    let parties = self.wanted_metrics.entry(trigger.metric.clone());
+                    parties.or_default().insert(party);
                 }
                 Trigger::Cron(_) => {}
             }
+        }
+    }
+
+    /// Makes ready what was added: whose each read is and where it goes is known now.
+    pub(super) fn make_ready(&mut self) {
+        let (sources, calls, now) = (self.sources, self.calls, self.now);
+        let queues = std::mem::take(&mut self.wanted_queues);
+        let in_lines = lines(queues, |queue| {
+            (&queue.region, queue.endpoint.as_deref(), &queue.identity)
+        });
+        for (queue, line) in in_lines {
+            let read = in_line(&calls.sqs, line, {
+                let queue = queue.clone();
+                move |line| depth(sources, calls, queue, line)
+            });
+            self.depths.insert(queue, read);
+        }
+        let metrics = std::mem::take(&mut self.wanted_metrics);
+        let in_lines = lines(metrics, |metric| {
+            (&metric.region, metric.endpoint.as_deref(), &metric.identity)
+        });
+        for (metric, line) in in_lines {
+            let read = in_line(&calls.cloudwatch, line, {
+                let metric = metric.clone();
+                move |line| value(sources, calls, metric, now, line)
+            });
+            self.metrics.insert(metric, read);
         }
     }
 
@@ -83,39 +128,83 @@ impl<'a, Q: Sources> Readings<'a, Q> {
     }
 }
 
-fn depth<'a>(
-    sources: &'a impl Sources,
-    calls: &'a Calls,
-    queue: Queue,
-) -> SharedRead<'a, QueueDepth> {
+/// Gives each read a line: the parties that want it, and the number of the place that it goes to.
+fn lines<K: Hash + Eq>(wanted: Wanted<K>, origin: impl Fn(&K) -> Origin<'_>) -> Vec<(K, Line)> {
+    let mut users: BTreeMap<Origin<'_>, BTreeSet<usize>> = BTreeMap::new();
+    for (key, parties) in &wanted {
+        users.entry(origin(key)).or_default().extend(parties);
+    }
+    let mut origins: Vec<(Origin<'_>, usize)> = users
+        .into_iter()
+        .map(|(origin, parties)| (origin, parties.len()))
+        .collect();
+    origins.sort_by_key(|(_, parties)| std::cmp::Reverse(*parties));
+    let places: BTreeMap<Origin<'_>, usize> = origins
+        .into_iter()
+        .enumerate()
+        .map(|(place, (origin, _))| (origin, place.min(MAX_PLACES - 1)))
+        .collect();
+    let places: Vec<usize> = wanted
+        .keys()
+        .map(|key| places.get(&origin(key)).copied().unwrap_or_default())
+        .collect();
+    let lines = wanted.into_iter().zip(places);
+    lines
+        .map(|((key, parties), place)| {
+            let parties = parties.into_iter().collect();
+            (key, Line { parties, place })
+        })
+        .collect()
+}
+
+/// A read that is announced now, and made when somebody waits for it.
+fn in_line<'a, T: Clone + 'a, F: Future<Output = Result<T, Fault>> + 'a>(
+    turns: &'a Turns,
+    line: Line,
+    read: impl FnOnce(Line) -> F + 'a,
+) -> SharedRead<'a, T> {
+    turns.expect(&line);
     let read = async move {
-        let what = format!("reading the queue `{}`", queue.address.name());
-        let depth = || sources.depth(&queue);
-        let turns = Some(&calls.sqs);
-        let group = Group::Queues(queue.region.clone());
-        calls
-            .bounded(turns, ACT_RESERVE, &group, 1, &what, depth)
-            .await
+        let result = read(line.clone()).await;
+        turns.rest(&line);
+        result
     };
     read.boxed_local().shared()
 }
 
-fn value<'a>(
-    sources: &'a impl Sources,
-    calls: &'a Calls,
+async fn depth(
+    sources: &impl Sources,
+    calls: &Calls,
+    queue: Queue,
+    line: Line,
+) -> Result<QueueDepth, Fault> {
+    let about = About {
+        turns: Some(&calls.sqs),
+        line: &line,
+        group: &Group::Queues(queue.region.clone()),
+        count: 1,
+        what: &format!("reading the queue `{}`", queue.address.name()),
+        tells_hanging: true,
+    };
+    calls.read(about, || sources.depth(&queue)).await
+}
+
+async fn value(
+    sources: &impl Sources,
+    calls: &Calls,
     metric: Metric,
     now: Timestamp,
-) -> SharedRead<'a, Option<i64>> {
-    let read = async move {
-        let what = format!("reading the metric {metric}");
-        let value = || sources.metric(&metric, now);
-        let turns = Some(&calls.cloudwatch);
-        let group = Group::Metrics(metric.region.clone());
-        calls
-            .bounded(turns, ACT_RESERVE, &group, 1, &what, value)
-            .await
+    line: Line,
+) -> Result<Option<i64>, Fault> {
+    let about = About {
+        turns: Some(&calls.cloudwatch),
+        line: &line,
+        group: &Group::Metrics(metric.region.clone()),
+        count: 1,
+        what: &format!("reading the metric {metric}"),
+        tells_hanging: true,
     };
-    read.boxed_local().shared()
+    calls.read(about, || sources.metric(&metric, now)).await
 }
 
 /// What a shared read came to. Each trigger of a target has one; without it there would be no reading, never a zero.

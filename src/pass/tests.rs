@@ -1,5 +1,6 @@
 //! The failure table over a world in memory: every row of it, and that one target's failure stops no other.
 
+mod apart;
 mod budget;
 mod late;
 mod owners;
@@ -710,7 +711,7 @@ async fn near_the_deadline_targets_are_not_reached_rather_than_half_done() {
         &servers,
         &configuration,
         0,
-        Some(Duration::from_secs(20)),
+        Some(Duration::from_secs(12)),
         false,
     )
     .await;
@@ -718,7 +719,7 @@ async fn near_the_deadline_targets_are_not_reached_rather_than_half_done() {
         effects(&outcomes),
         [(Effect::NotReached, true), (Effect::Scaled, false)]
     );
-    assert!(begun.elapsed() <= Duration::from_secs(20));
+    assert!(begun.elapsed() <= Duration::from_secs(12));
     assert!(outcomes[0].faults[0].message.contains("target `default/a`"));
 }
 
@@ -827,8 +828,8 @@ async fn a_shadow_target_is_never_scaled_and_remembered_apart() {
             "load default",
             "list autoscalers default",
             "list scaledobjects default",
-            "store shadow.rollout.shadow-a",
             "store rollout.live",
+            "store shadow.rollout.shadow-a",
             "scale live 2 7"
         ]
     );

@@ -98,13 +98,15 @@ struct Server {
     statuses: RefCell<Vec<(String, Json)>>,
     fault: RefCell<Option<Fault>>,
     hangs: Cell<bool>,
+    /// What is asked of this cluster has no answer.
+    dark: RefCell<String>,
     /// Drops what is new in a status, as a server does whose definition of the kind is an old one.
     drops: Cell<bool>,
 }
 
 impl Events for Server {
-    async fn create(&self, _: &Place, event: &Event) -> Result<(), Fault> {
-        if self.hangs.get() {
+    async fn create(&self, place: &Place, event: &Event) -> Result<(), Fault> {
+        if self.hangs.get() || *self.dark.borrow() == place.namespace.cluster {
             std::future::pending::<()>().await;
         }
         self.events.borrow_mut().push(event.clone());
@@ -459,5 +461,33 @@ async fn the_names_of_metrics_and_the_health_are_kedas() {
     assert_eq!(
         status["health"],
         json!({"s0-aws-sqs-q-fifo": {"numberOfFailures": 0, "status": "Happy"}})
+    );
+}
+
+/// Sixteen Events to a cluster that hangs are all the turns that it has.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_hangs_is_told_nothing_more_and_costs_the_other_nothing() {
+    let mut configuration = configuration(60, "", "");
+    for (index, target) in configuration.targets.iter_mut().enumerate() {
+        target.cluster = (index < 40).then(|| "dark".to_owned());
+    }
+    let (server, told) = (Server::default(), Told::default());
+    server.dark.replace("dark".to_owned());
+    let teller = Teller::new(&told, &[]);
+    let targets = configuration.targets.iter();
+    let mut outcomes: Vec<_> = targets.map(|target| outcome(target, None)).collect();
+    let begun = Instant::now();
+    let untold = tell(&server, &teller, &mut outcomes, 0).await;
+    assert_eq!((untold.len(), server.events.borrow().len()), (40, 20));
+    assert_eq!(begun.elapsed(), Duration::from_secs(TELL_SECONDS));
+    // The polls that come after do not wait for it again.
+    let begun = Instant::now();
+    let untold = tell(&server, &teller, &mut outcomes[10..50], 60).await;
+    assert_eq!((untold.len(), server.events.borrow().len()), (30, 30));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    let message = &untold[0].fault.message;
+    assert!(
+        message.contains("cluster `dark` before had no answer in time"),
+        "{message}"
     );
 }

@@ -10,6 +10,7 @@ mod owners;
 mod passes;
 mod refused;
 mod shadow;
+mod storms;
 mod ticks;
 mod triggers;
 mod trouble;

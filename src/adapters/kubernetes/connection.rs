@@ -1,12 +1,12 @@
-//! One API server: where it is, how to know it, and a bearer token that is never older than the invocation.
+//! One API server: where it is and how to know it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{HeaderValue, USER_AGENT};
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
@@ -19,9 +19,8 @@ use rustls::pki_types::pem::PemObject as _;
 use tower::Layer as _;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
+use super::token::Tokens;
 use crate::adapters::aws::{Aws, credentials_hint, describe};
-use crate::adapters::eks_token;
-use crate::clock::wall_now;
 use crate::policy::Identity;
 use crate::ports::Fault;
 use crate::settings::{Cluster, ClusterAddress};
@@ -36,9 +35,7 @@ const MAX_ANSWER_BYTES: usize = 3 << 20;
 pub(super) struct Connection {
     cluster: Cluster,
     client: kube::Client,
-    bearer: Arc<RwLock<Option<HeaderValue>>>,
-    minting: tokio::sync::Mutex<()>,
-    warned: Mutex<bool>,
+    tokens: Arc<Tokens>,
 }
 
 impl fmt::Debug for Connection {
@@ -51,19 +48,20 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Finds the cluster, by `eks:DescribeCluster` unless its address is configured.
-    pub(super) async fn open(aws: &Aws, cluster: &Cluster) -> Result<Self, Fault> {
+    pub(super) async fn open(
+        aws: &Aws,
+        cluster: &Cluster,
+        tokens: Arc<Tokens>,
+    ) -> Result<Self, Fault> {
         let address = match &cluster.address {
             Some(address) => address.clone(),
             None => describe_cluster(aws, cluster).await?,
         };
-        let bearer: Arc<RwLock<Option<HeaderValue>>> = Arc::default();
-        let client = client(cluster, &address, Arc::clone(&bearer))?;
+        let client = client(cluster, &address)?;
         Ok(Self {
             cluster: cluster.clone(),
             client,
-            bearer,
-            minting: tokio::sync::Mutex::default(),
-            warned: Mutex::default(),
+            tokens,
         })
     }
 
@@ -71,58 +69,19 @@ impl Connection {
         &self.client
     }
 
-    /// The next call makes a new token.
-    pub(super) fn forget_token(&self) {
-        if let Ok(mut bearer) = self.bearer.write() {
-            *bearer = None;
-        }
+    /// The tokens for it.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
-    /// Makes a token if there is none. It costs no network, unless a role has to be assumed first.
-    pub(super) async fn ensure_token(&self, aws: &Aws) -> Result<(), Fault> {
-        let _one_at_a_time = self.minting.lock().await;
-        if self.bearer.read().is_ok_and(|bearer| bearer.is_some()) {
-            return Ok(());
-        }
-        let Cluster { name, region, .. } = &self.cluster;
-        let credentials = aws.credentials(&identity(&self.cluster), region).await?;
-        let token = eks_token::mint(&credentials, region, name, wall_now()).map_err(|error| {
-            Fault::failed(
-                "TokenFailed",
-                format!(
-                    "could not make a token for the cluster `{name}`: {}",
-                    crate::adapters::aws::chain(&error)
-                ),
-            )
-        })?;
-        if token.is_oversized()
-            && self
-                .warned
-                .lock()
-                .is_ok_and(|mut warned| !std::mem::replace(&mut *warned, true))
-        {
-            crate::log::warn(&format!(
-                "the token for cluster `{name}` is {} bytes long, and EKS may refuse more than {}: shorten the session's tags and policies, or use a role directly",
-                token.expose().len(),
-                eks_token::MAX_ACCEPTED_BYTES,
-            ));
-        }
-        let mut header =
-            HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
-                Fault::failed(
-                    "TokenFailed",
-                    format!("the token for the cluster `{name}` is not a header value"),
-                )
-            })?;
-        header.set_sensitive(true);
-        if let Ok(mut bearer) = self.bearer.write() {
-            *bearer = Some(header);
-        }
-        Ok(())
+    /// The cluster that it leads to.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 }
 
-fn identity(cluster: &Cluster) -> Identity {
+/// Who the cluster is spoken to as.
+pub(super) fn identity(cluster: &Cluster) -> Identity {
     match &cluster.role_arn {
         None => Identity::Function,
         Some(arn) => Identity::Role {
@@ -173,15 +132,11 @@ async fn describe_cluster(aws: &Aws, cluster: &Cluster) -> Result<ClusterAddress
     }
 }
 
-/// A client with our timeouts, without kube's own 15-fold retry, that puts the current token on every request.
+/// A client with our timeouts, without kube's own 15-fold retry. Each request brings its token.
 ///
 /// It is put together here and not by kube from a `Config`, which would bring the kubeconfig's ways to sign in: a YAML parser,
 /// `JSONPath` and regular expressions.
-fn client(
-    cluster: &Cluster,
-    address: &ClusterAddress,
-    bearer: Arc<RwLock<Option<HeaderValue>>>,
-) -> Result<kube::Client, Fault> {
+fn client(cluster: &Cluster, address: &ClusterAddress) -> Result<kube::Client, Fault> {
     let name = &cluster.name;
     let ClusterAddress {
         endpoint,
@@ -236,15 +191,12 @@ fn client(
     connector.set_reset_reader_on_write(true);
     let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
     let address = BaseUriLayer::new(uri);
-    let authorize = MapRequestLayer::new(move |mut request: http::Request<Body>| {
-        let headers = request.headers_mut();
-        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
-        if let Some(value) = bearer.read().ok().and_then(|bearer| bearer.clone()) {
-            headers.insert(AUTHORIZATION, value);
-        }
+    let name_us = MapRequestLayer::new(|mut request: http::Request<Body>| {
+        let name = HeaderValue::from_static(USER_AGENT_NAME);
+        request.headers_mut().insert(USER_AGENT, name);
         request
     });
-    let service = MapResponseLayer::new(bounded).layer(authorize.layer(address.layer(service)));
+    let service = MapResponseLayer::new(bounded).layer(name_us.layer(address.layer(service)));
     Ok(kube::Client::new(service, "default"))
 }
 

@@ -12,8 +12,6 @@ const TOO_LARGE: &str = "TooLarge";
 /// What to do about an error before giving up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// 401: the token may be at fault.
-    NewToken,
     /// 409, 429, 5xx: the server asks for patience.
     Again { asked: Option<u64> },
     /// The connection failed.
@@ -43,7 +41,6 @@ pub(super) struct Failure {
 pub(super) fn next(error: &kube::Error) -> Next {
     match error {
         kube::Error::Api(status) => match status.code {
-            401 => Next::NewToken,
             _ if is_without_replicas(status) || is_full(status) => Next::GiveUp,
             409 | 429 | 500 | 502 | 503 | 504 => {
                 let asked = status
@@ -402,7 +399,7 @@ mod tests {
         for code in [409, 429] {
             check_status(code, again, false);
         }
-        check_status(401, Next::NewToken, false);
+        check_status(401, Next::GiveUp, false);
         for code in [400, 403, 404, 405, 410, 413, 422] {
             check_status(code, Next::GiveUp, false);
         }

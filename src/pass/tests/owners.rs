@@ -279,19 +279,32 @@ async fn a_list_that_never_answers_leaves_its_targets_not_reached() {
     );
     let list = "list scaledobjects default".to_owned();
     servers.hanging.borrow_mut().push(list);
-    let begun = Instant::now();
-    let outcomes = pass(&servers, &configuration, 0).await;
+    let (begun, left) = (Instant::now(), Duration::from_secs(12));
+    let outcomes = pass_at(&servers, &configuration, 0, Some(left), false).await;
     assert_eq!(
         effects(&outcomes),
         [(Effect::NotReached, true), (Effect::Held, false)]
     );
-    assert!(begun.elapsed() <= Duration::from_mins(1));
+    assert!(begun.elapsed() <= left);
     let calls = servers.calls();
     assert!(
         !calls
             .iter()
             .any(|call| call.starts_with("scale") || call == "store rollout.worker")
     );
+}
+
+/// With time left it is as good as a list that fails.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_never_answers_delays_a_scale_out_by_one_read() {
+    let (servers, configuration) = one(63, 2);
+    let list = "list scaledobjects default".to_owned();
+    servers.hanging.borrow_mut().push(list);
+    let begun = Instant::now();
+    let outcomes = pass(&servers, &configuration, 0).await;
+    assert_eq!(effects(&outcomes), [(Effect::Scaled, true)]);
+    assert_eq!(outcomes[0].faults[0].code, "Timeout");
+    assert_eq!(begun.elapsed(), CALL_AT_MOST);
 }
 
 #[tokio::test]

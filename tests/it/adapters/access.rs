@@ -55,6 +55,22 @@ async fn a_single_401_is_answered_with_another_token() {
 }
 
 #[tokio::test]
+async fn a_second_token_that_was_taken_closes_no_cluster() {
+    let sandbox = sandbox().await;
+    let clusters = clusters(&sandbox).await;
+    let refused = KubernetesFault::Status(401);
+    sandbox.kubernetes().fail("GET /rollouts/", refused, 1);
+    read(&clusters).await;
+    // One server of several that does not know us fails what it is asked.
+    for _ in 0..2 {
+        sandbox.kubernetes().fail("GET /rollouts/", refused, 1);
+        let (code, _) = failed(clusters.read(&worker()).await);
+        assert_eq!(code, "Unauthorized");
+        read(&clusters).await;
+    }
+}
+
+#[tokio::test]
 async fn without_an_access_entry_two_requests_are_enough() {
     let sandbox = sandbox().await;
     let clusters = clusters(&sandbox).await;
@@ -75,7 +91,15 @@ async fn without_an_access_entry_two_requests_are_enough() {
     assert_eq!(actions(&sandbox, Service::Kubernetes).len(), 2);
     let refusal = sandbox.kubernetes().last_auth_failure();
     assert_eq!(refusal, Some(Refusal::NotMapped(ROLE.to_owned())));
+
+    // It is known until the invocation ends, and told each call in its own words.
+    let (code, loaded) = failed(clusters.load(&namespace()).await);
+    assert_eq!(code, "Unauthorized");
+    assert_names(&loaded, &["ConfigMap", "401", "access entry"]);
+    assert_eq!(failed(clusters.read(&worker()).await).1, message);
+    assert_eq!(actions(&sandbox, Service::Kubernetes).len(), 2);
     sandbox.kubernetes().map_role(ROLE, &["outrigger"]);
+    clusters.begin_invocation().await;
     read(&clusters).await;
 }
 

@@ -202,6 +202,40 @@ async fn a_role_is_assumed_for_a_cluster() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_refuses_tokens_costs_the_other_none_of_its_credentials() {
+    const OTHER: &str = "arn:aws:iam::123456789012:role/other";
+    let sandbox = sandbox().await;
+    for role in [HUB, OTHER] {
+        sandbox.sts().allow_role(role, None);
+    }
+    sandbox.kubernetes().map_role(HUB, &["outrigger"]);
+    let cluster = |name: &str, role: &str| Cluster {
+        name: name.to_owned(),
+        role_arn: Some(role.to_owned()),
+        address: Some(address(&sandbox)),
+        ..demo()
+    };
+    let known = vec![cluster("demo", HUB), cluster("other", OTHER)];
+    let clusters = Clusters::new(aws(&sandbox, "STS").await, known);
+    let mut elsewhere = worker();
+    elsewhere.namespace.cluster = "other".to_owned();
+    for invocation in 1..4 {
+        clusters.begin_invocation().await;
+        sandbox.clear_requests();
+        for _ in 0..10 {
+            let (code, message) = failed(clusters.read(&elsewhere).await);
+            assert_eq!(code, "Unauthorized", "{message}");
+            read(&clusters).await;
+        }
+        // The first time one for each cluster and one more for the second token, then one for the second token.
+        let expected = if invocation == 1 { 3 } else { 1 };
+        assert_eq!(count(&sandbox, "AssumeRole"), expected, "{invocation}");
+        let reads = actions(&sandbox, Service::Kubernetes).len();
+        assert_eq!(reads, 10 + 2, "{invocation}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_that_may_not_be_assumed_for_a_cluster() {
     let sandbox = sandbox().await;
     let (code, message) = failed(through_role(&sandbox).await.read(&worker()).await);

@@ -262,3 +262,25 @@ async fn a_role_that_may_not_be_assumed_is_told_as_that() {
     }
     assert_eq!(count(&sandbox, "GetQueueAttributes"), 0);
 }
+
+#[tokio::test]
+async fn a_role_that_sts_refuses_is_asked_for_once_for_many_queues() {
+    let sandbox = sandbox().await;
+    let sqs = queues(&sandbox).await;
+    let queues: Vec<Queue> = (0..100)
+        .map(|number| Queue {
+            identity: assumed(&sandbox, None).identity,
+            ..queue(&sandbox, &format!("queue-{number}"))
+        })
+        .collect();
+    let depths = join_all(queues.iter().map(|queue| sqs.depth(queue))).await;
+    for depth in depths {
+        let (code, message) = failed(depth);
+        assert_eq!(code, "NoCredentials", "{message}");
+        assert_names(&message, &[READER, "trust policy", "not authorized"]);
+    }
+    assert_eq!(count(&sandbox, "AssumeRole"), 1);
+    // What is read without the role is read.
+    let own = sqs.depth(&queue(&sandbox, "orders")).await;
+    assert_eq!(own, Ok(DEPTH));
+}
