@@ -1,5 +1,6 @@
 //! API servers of EKS clusters: connection, token, retries, and what went wrong in words.
 
+mod answer;
 mod connection;
 mod discovery;
 mod events;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use http::Request;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::aws::Aws;
 use super::retry::{MAX_ATTEMPTS, back_off};
@@ -39,6 +40,8 @@ pub struct Clusters {
     slots: Vec<(Cluster, Mutex<Slot>)>,
     discovery: Discovery,
     scaled_objects: owners::Known,
+    /// The turns for large answers.
+    large: Semaphore,
 }
 
 /// The way to one cluster, kept while the environment is warm.
@@ -71,6 +74,7 @@ impl Clusters {
             slots: slots.collect(),
             discovery: Discovery::default(),
             scaled_objects: owners::Known::default(),
+            large: Semaphore::new(answer::MAX_LARGE),
         }
     }
 
@@ -125,7 +129,7 @@ impl Clusters {
                 .ensure_token(&self.aws)
                 .await
                 .map_err(Failure::from_fault)?;
-            let error = match connection.client().request::<T>(request(call)?).await {
+            let error = match connection.request(request(call)?, &self.large).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };

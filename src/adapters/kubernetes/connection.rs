@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::Request;
 use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
-use http_body_util::Limited;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
@@ -16,9 +16,12 @@ use kube::client::Body;
 use kube::client::middleware::BaseUriLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tower::Layer as _;
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::util::MapRequestLayer;
 
+use super::answer::{self, LargeTurns, MAX_LARGE_OF_CLUSTER};
 use crate::adapters::aws::{Aws, credentials_hint, describe};
 use crate::adapters::eks_token;
 use crate::clock::wall_now;
@@ -29,14 +32,16 @@ use crate::settings::{Cluster, ClusterAddress};
 /// What the API server's audit log shows.
 const USER_AGENT_NAME: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes of an answer. A whole object has at most 1.5 MiB, as etcd stores it, and a list is asked for again in smaller pages.
-const MAX_ANSWER_BYTES: usize = 3 << 20;
+/// Bytes that are read ahead of an answer on each connection. Of large answers many may be under way, and few are read.
+const READ_AHEAD_BYTES: usize = 64 << 10;
 
 /// A connection pool to one API server.
 pub(super) struct Connection {
     cluster: Cluster,
     client: kube::Client,
     bearer: Arc<RwLock<Option<HeaderValue>>>,
+    /// The turns for its large answers.
+    large: Semaphore,
     minting: tokio::sync::Mutex<()>,
     warned: Mutex<bool>,
 }
@@ -62,13 +67,23 @@ impl Connection {
             cluster: cluster.clone(),
             client,
             bearer,
+            large: Semaphore::new(MAX_LARGE_OF_CLUSTER),
             minting: tokio::sync::Mutex::default(),
             warned: Mutex::default(),
         })
     }
 
-    pub(super) fn client(&self) -> &kube::Client {
-        &self.client
+    /// Sends a request with the current token. `large` are the turns for the large answers of all clusters.
+    pub(super) async fn request<T: DeserializeOwned>(
+        &self,
+        request: Request<Vec<u8>>,
+        large: &Semaphore,
+    ) -> Result<T, kube::Error> {
+        let turns = LargeTurns {
+            of_cluster: &self.large,
+            of_all: large,
+        };
+        answer::request(&self.client, request, turns).await
     }
 
     /// The next call makes a new token.
@@ -234,9 +249,11 @@ fn client(
     connector.set_write_timeout(Some(Duration::from_secs(5)));
     // Without it the time that a pooled connection lay idle, also frozen, counts against the next read.
     connector.set_reset_reader_on_write(true);
-    let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = legacy::Client::builder(TokioExecutor::new())
+        .http1_max_buf_size(READ_AHEAD_BYTES)
+        .build(connector);
     let address = BaseUriLayer::new(uri);
-    let authorize = MapRequestLayer::new(move |mut request: http::Request<Body>| {
+    let authorize = MapRequestLayer::new(move |mut request: Request<Body>| {
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
         if let Some(value) = bearer.read().ok().and_then(|bearer| bearer.clone()) {
@@ -244,11 +261,6 @@ fn client(
         }
         request
     });
-    let service = MapResponseLayer::new(bounded).layer(authorize.layer(address.layer(service)));
+    let service = authorize.layer(address.layer(service));
     Ok(kube::Client::new(service, "default"))
-}
-
-/// What is longer fails while it is read, before it takes the memory of everything else.
-fn bounded<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
-    answer.map(|body| Limited::new(body, MAX_ANSWER_BYTES))
 }
