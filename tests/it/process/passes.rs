@@ -242,7 +242,8 @@ async fn many_large_rollouts_leave_the_function_its_memory() {
         kubernetes.set_rollout("default", &name, |rollout| {
             rollout["metadata"]["annotations"]["notes"] = notes.clone();
         });
-        manifests += &format!("---\n{}", WORKER.replace("worker", &name));
+        manifests += "---\n";
+        manifests += &WORKER.replace("worker", &name);
     }
     let function = Function::start(&sandbox, &manifests, &[]).await;
     let answer = function.answer("{}").await;
