@@ -22,6 +22,7 @@ use outrigger::policy::{
 use outrigger::state::{MAX_ENTRIES, MAX_EVENTS, MAX_STATE_BYTES, ScaleEvent, State, WindowEntry};
 use table::{Table, median, quote};
 
+#[allow(dead_code, reason = "each measurement uses a part of it")]
 mod table;
 
 const CALLS: u32 = 20_000;

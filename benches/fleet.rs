@@ -7,10 +7,18 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger::sandbox::fault::Fault;
 use outrigger::sandbox::{Recorded, Sandbox, SandboxOptions, Service};
+use serde_json::json;
 
 /// Messages that one replica takes care of.
 const MESSAGES_PER_REPLICA: u64 = 10;
+
+/// Where Linux keeps the certificates of authorities, on Amazon Linux and on Debian. Reading them is a part of a first pass.
+const AUTHORITIES: [&str; 2] = [
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+];
 
 /// One queue and one Rollout for each target, spread over the namespaces.
 pub(crate) struct Fleet {
@@ -39,15 +47,34 @@ pub(crate) struct Requests {
 }
 
 impl Fleet {
-    /// Every Rollout at one replica, every queue empty.
+    /// Every Rollout at one replica, every queue empty. AWS is spoken to without TLS.
     pub(crate) async fn start(
         targets: usize,
         namespaces: usize,
         latency: Duration,
     ) -> io::Result<Self> {
+        Self::create(targets, namespaces, latency, false).await
+    }
+
+    /// The same, with TLS to AWS.
+    pub(crate) async fn start_with_tls(
+        targets: usize,
+        namespaces: usize,
+        latency: Duration,
+    ) -> io::Result<Self> {
+        Self::create(targets, namespaces, latency, true).await
+    }
+
+    async fn create(
+        targets: usize,
+        namespaces: usize,
+        latency: Duration,
+        tls: bool,
+    ) -> io::Result<Self> {
         let sandbox = Sandbox::start(SandboxOptions {
             namespaces: (0..namespaces).map(namespace).collect(),
             latency,
+            tls,
             ..SandboxOptions::default()
         })
         .await?;
@@ -61,6 +88,13 @@ impl Fleet {
             namespaces,
         };
         fleet.populate()?;
+        // What a function reads: the system's authorities, and that of this AWS.
+        let mut authorities = AUTHORITIES
+            .iter()
+            .find_map(|file| fs::read_to_string(file).ok())
+            .unwrap_or_default();
+        authorities += fleet.sandbox.authority();
+        fs::write(fleet.authorities(), authorities)?;
         Ok(fleet)
     }
 
@@ -109,7 +143,46 @@ spec:
             "OUTRIGGER_CONFIG".to_owned(),
             format!("file:{}", file.display()),
         );
+        let authorities = self.authorities().display().to_string();
+        environment.insert("SSL_CERT_FILE".to_owned(), authorities);
         environment
+    }
+
+    fn authorities(&self) -> PathBuf {
+        self.directory.join("authorities.pem")
+    }
+
+    /// Makes every Rollout so many bytes larger, about: with variables of its container, as people have them.
+    pub(crate) fn enlarge(&self, bytes: usize) {
+        /// Of a variable, its name and the rest of its JSON included.
+        const EACH: usize = 200;
+        let variables = (0..bytes / EACH).map(|number| {
+            let name = format!("SETTING_{number:06}");
+            json!({"name": name, "value": "x".repeat(EACH - r#"{"name":"SETTING_123456","value":""},"#.len())})
+        });
+        let variables: Vec<serde_json::Value> = variables.collect();
+        for index in 0..self.targets {
+            let (namespace, name) = self.place(index);
+            self.sandbox
+                .kubernetes()
+                .set_rollout(&namespace, &name, |rollout| {
+                    rollout["spec"]["template"]["spec"]["containers"] =
+                        json!([{"name": "worker", "env": variables}]);
+                });
+        }
+    }
+
+    /// Reads of these queues are never answered from now on.
+    pub(crate) fn silence(&self, is_silent: impl Fn(usize) -> bool) {
+        for index in (0..self.targets).filter(|index| is_silent(*index)) {
+            let (_, name) = self.place(index);
+            self.sandbox.queues().fail(&name, Some(Fault::Hang));
+        }
+    }
+
+    /// TLS handshakes that were given up, since the start.
+    pub(crate) fn failed_handshakes(&self) -> usize {
+        self.sandbox.failed_handshakes()
     }
 
     /// Gives every queue the backlog that asks for `replicas`.

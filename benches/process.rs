@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use outrigger::sandbox::limit::Limit;
 use outrigger::sandbox::runtime_api::{Outcome, RuntimeApi};
 
-/// The longest that any start or invocation may take here before the measurement is given up.
+/// The longest that any start may take here before the measurement is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What an invocation is given, as the shipped function.
+const TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A running function; dropping it ends it.
 pub(crate) struct Process {
@@ -25,14 +29,30 @@ impl Process {
         program: &Path,
         environment: &BTreeMap<String, String>,
     ) -> io::Result<Self> {
+        Self::spawn(Command::new(program), program, environment).await
+    }
+
+    /// The same within a share of a core.
+    pub(crate) async fn start_within(
+        limit: &Limit,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> io::Result<Self> {
+        Self::spawn(limit.command(program), program, environment).await
+    }
+
+    async fn spawn(
+        mut command: Command,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> io::Result<Self> {
         let api = RuntimeApi::start().await?;
-        let mut command = Command::new(program);
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", api.address())
             .env("AWS_LAMBDA_FUNCTION_NAME", "outrigger")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -60,15 +80,19 @@ impl Process {
 
     /// One invocation with an event that means all targets, and how long it took. One that fails is an error.
     pub(crate) async fn pass(&self) -> io::Result<Duration> {
-        let begun = now();
-        let invocation = self.api.invoke(b"{}".to_vec(), PATIENCE).await;
-        let taken = begun.elapsed();
-        match invocation.outcome {
-            Outcome::Response(_) => Ok(taken),
-            outcome => Err(io::Error::other(format!(
+        match self.timed_pass().await {
+            (taken, Outcome::Response(_)) => Ok(taken),
+            (_, outcome) => Err(io::Error::other(format!(
                 "the invocation ended as {outcome:?}"
             ))),
         }
+    }
+
+    /// One invocation, how long it took and how it ended.
+    pub(crate) async fn timed_pass(&self) -> (Duration, Outcome) {
+        let begun = now();
+        let invocation = self.api.invoke(b"{}".to_vec(), TIMEOUT).await;
+        (begun.elapsed(), invocation.outcome)
     }
 
     /// The most memory that was ever resident, in KiB.

@@ -1,6 +1,8 @@
-//! The rows that every measurement prints, so that `benches/run` shows one table.
+//! The rows that every measurement prints, so that `benches/run` shows one table, and the programs that are measured.
 
 use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The figures that are held to a bar: whether all keep it.
@@ -56,4 +58,19 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
+}
+
+/// The program that a variable names, or the one of the last release build in the same target folder.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this program's own settings, read at its start"
+)]
+pub(crate) fn program(variable: &str, name: &str) -> io::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let benchmark = std::env::current_exe()?;
+    // target/release/deps/function-…
+    let folder = benchmark.ancestors().nth(2).unwrap_or(Path::new("."));
+    Ok(folder.join(name))
 }

@@ -25,7 +25,7 @@ use eks::{Cluster, Eks};
 use kubernetes::{Kubernetes, Setup};
 use metrics::Metrics;
 use queues::Queues;
-use server::{Reply, Running};
+use server::{Handshakes, Reply, Running, Secured};
 use signature::{Credential, Credentials, Identity};
 use sts::Sts;
 
@@ -37,6 +37,7 @@ pub mod eks;
 mod encoding;
 pub mod fault;
 pub mod kubernetes;
+pub mod limit;
 pub mod metrics;
 mod partition;
 pub mod queues;
@@ -65,6 +66,9 @@ pub struct SandboxOptions {
     pub namespaces: Vec<String>,
     /// Added to every answer.
     pub latency: Duration,
+    /// Whether SQS, CloudWatch and EKS speak TLS, as in AWS, with the sandbox's own authority: see [`Sandbox::authority`]. STS does
+    /// not, since the authenticator asks it, too.
+    pub tls: bool,
     /// The YAML of the Role.
     pub rbac: String,
 }
@@ -77,6 +81,7 @@ impl Default for SandboxOptions {
             cluster: "demo".to_owned(),
             namespaces: vec!["default".to_owned()],
             latency: Duration::ZERO,
+            tls: false,
             rbac: include_str!("../infra/kubernetes/role.yaml").to_owned(),
         }
     }
@@ -136,6 +141,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     environment: BTreeMap<String, String>,
     kubeconfig: String,
+    authority: String,
     _running: [Running; 5],
 }
 
@@ -151,6 +157,7 @@ struct Shared {
     eks: Eks,
     kubernetes: Kubernetes,
     requests: Mutex<Vec<Recorded>>,
+    handshakes: Handshakes,
 }
 
 impl Sandbox {
@@ -162,6 +169,7 @@ impl Sandbox {
             cluster,
             namespaces,
             latency,
+            tls,
             rbac,
         } = options;
         let sqs = Bound::new().await?;
@@ -185,7 +193,7 @@ impl Sandbox {
             sts: sts.address,
             eks: eks.address,
         };
-        let environment = access::environment(&region, &credential, addresses);
+        let environment = access::environment(&region, &credential, addresses, tls);
         let connection = Connection {
             endpoint: &endpoint,
             authority_pem: &certificate.authority_pem,
@@ -217,24 +225,34 @@ impl Sandbox {
             region,
             latency,
             credentials,
-            queues: Queues::new(format!("http://{}", sqs.address), account),
+            queues: Queues::new(access::url(sqs.address, tls), account),
             metrics: Metrics::default(),
             sts: Sts::default(),
             eks: description,
             kubernetes: objects,
             requests: Mutex::default(),
+            handshakes: Handshakes::default(),
         });
+        let Certificate {
+            authority_pem: authority,
+            server,
+        } = certificate;
+        let secured = || Secured {
+            config: Arc::clone(&server),
+            handshakes: shared.handshakes.clone(),
+        };
         let running = [
-            sqs.serve(&shared, answer_sqs),
-            cloudwatch.serve(&shared, answer_cloudwatch),
-            sts.serve(&shared, answer_sts),
-            eks.serve(&shared, answer_eks),
-            serve_kubernetes(api, &shared, certificate),
+            sqs.serve(&shared, tls.then(secured), answer_sqs),
+            cloudwatch.serve(&shared, tls.then(secured), answer_cloudwatch),
+            sts.serve(&shared, None, answer_sts),
+            eks.serve(&shared, tls.then(secured), answer_eks),
+            serve_kubernetes(api, &shared, secured()),
         ];
         Ok(Self {
             shared,
             environment,
             kubeconfig,
+            authority,
             _running: running,
         })
     }
@@ -249,6 +267,19 @@ impl Sandbox {
     #[must_use]
     pub fn kubeconfig(&self) -> String {
         self.kubeconfig.clone()
+    }
+
+    /// The certificate of the authority behind every endpoint that speaks TLS, PEM: what a client of the AWS endpoints must trust, such
+    /// as by `SSL_CERT_FILE`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// TLS handshakes that clients did not finish, since the start: those that they gave up, or in which they refused the certificate.
+    #[must_use]
+    pub fn failed_handshakes(&self) -> usize {
+        self.shared.handshakes.failed()
     }
 
     /// The queues.
@@ -382,10 +413,10 @@ async fn answer_kubernetes(shared: Arc<Shared>, request: Request<Bytes>) -> Repl
     shared.finish(Service::Kubernetes, action, reply)
 }
 
-fn serve_kubernetes(bound: Bound, shared: &Arc<Shared>, certificate: Certificate) -> Running {
+fn serve_kubernetes(bound: Bound, shared: &Arc<Shared>, secured: Secured) -> Running {
     let shared = Arc::clone(shared);
     let handler = move |request| answer_kubernetes(Arc::clone(&shared), request);
-    server::serve(bound.listener, Some(certificate.server), handler)
+    server::serve(bound.listener, Some(secured), handler)
 }
 
 /// A listener and where it listens.
@@ -401,13 +432,18 @@ impl Bound {
         Ok(Self { listener, address })
     }
 
-    fn serve(self, shared: &Arc<Shared>, answer: fn(&Shared, &Request<Bytes>) -> Reply) -> Running {
+    fn serve(
+        self,
+        shared: &Arc<Shared>,
+        secured: Option<Secured>,
+        answer: fn(&Shared, &Request<Bytes>) -> Reply,
+    ) -> Running {
         let shared = Arc::clone(shared);
         let handler = move |request: Request<Bytes>| {
             let shared = Arc::clone(&shared);
             async move { answer(&shared, &request) }
         };
-        server::serve(self.listener, None, handler)
+        server::serve(self.listener, secured, handler)
     }
 }
 

@@ -1,5 +1,6 @@
 //! API servers of EKS clusters: connection, token, retries, and what went wrong in words.
 
+mod answer;
 mod connection;
 mod discovery;
 mod events;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use http::Request;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::aws::Aws;
 use super::retry::{MAX_ATTEMPTS, back_off};
@@ -41,6 +42,8 @@ pub struct Clusters {
     slots: Vec<(Cluster, Mutex<Slot>)>,
     discovery: Discovery,
     scaled_objects: owners::Known,
+    /// The turns for large answers.
+    large: Semaphore,
 }
 
 /// The way to one cluster, kept while the environment is warm.
@@ -75,6 +78,7 @@ impl Clusters {
             slots: slots.collect(),
             discovery: Discovery::default(),
             scaled_objects: owners::Known::default(),
+            large: Semaphore::new(answer::MAX_LARGE),
         }
     }
 
@@ -135,7 +139,7 @@ impl Clusters {
                     return Err(Failure::new(call, &kube::Error::Api(status), maybe_done));
                 }
             };
-            let sent = connection.client().request::<T>(request(call, &token)?);
+            let sent = connection.request(request(call, &token)?, &self.large);
             let error = match sent.await {
                 Ok(body) => {
                     tokens.not_refused(&token);

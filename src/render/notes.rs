@@ -11,6 +11,12 @@ use crate::manifest::Target;
 use crate::policy::Trigger;
 use crate::settings::Source;
 
+/// Memory of the function, as in the template unless a parameter says otherwise.
+const MEMORY_MB: u32 = 128;
+
+/// Targets for which that is enough: of more a pass takes longer than 5 s where all are new, by `benches/run memory`.
+const HELD: usize = 300;
+
 /// One sentence each.
 pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     let clusters = request.settings.clusters.iter();
@@ -41,7 +47,18 @@ pub(super) fn of(request: &Request<'_>, needs: &Needs) -> Vec<String> {
     notes.extend(guessed(request, needs));
     notes.extend(request.settings.unused_grants());
     notes.extend(budget::exceeded(request.settings, request.targets));
+    notes.extend(too_little_memory(request.targets.len()));
     notes
+}
+
+/// The share of a core goes with the memory, and handshakes and signatures take it.
+fn too_little_memory(targets: usize) -> Option<String> {
+    (targets > HELD).then(|| {
+        format!(
+            "{targets} targets are more than the {HELD} for which {MEMORY_MB} MB are enough: MemorySize=256 (with cargo-lambda --memory 256) \
+             makes a pass about twice as fast"
+        )
+    })
 }
 
 /// Templates that CloudFormation does not take from a command. SAM brings its own by way of a bucket at any rate.
@@ -128,7 +145,7 @@ fn usage(request: &Request<'_>, needs: &Needs) -> Usage {
     Usage {
         window_seconds: settings.window_seconds.get(),
         sync_seconds: settings.poll_seconds().get(),
-        memory_mb: 256,
+        memory_mb: MEMORY_MB,
         targets: request.targets.iter().map(polled).collect(),
         queue_alarms: u64::try_from(alarms).unwrap_or(u64::MAX),
         metrics: settings.metrics,

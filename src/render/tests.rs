@@ -645,6 +645,27 @@ fn more_resources_than_cloudformation_takes_are_told() {
 }
 
 #[test]
+fn more_targets_than_the_memory_is_for_are_told() {
+    let url = "https://sqs.ap-northeast-1.amazonaws.com/123456789012/orders";
+    let told = |count: usize| {
+        let objects = (0..count).map(|number| {
+            let name = format!("w{number}");
+            let target = format!("{{name: {name}}}");
+            scaled_object(&name, &target, "minReplicaCount: 1", &queue(url, ""))
+        });
+        let notes = case(objects.collect::<String>()).rendered().notes;
+        let mut notes = notes.into_iter();
+        notes.find(|note| note.contains("MemorySize=256"))
+    };
+    assert_eq!(told(300), None);
+    let note = told(301).unwrap();
+    assert!(
+        note.starts_with("301 targets are more than the 300 for which 128 MB are enough: "),
+        "{note}"
+    );
+}
+
+#[test]
 fn what_is_rendered_has_its_price() {
     let price = |case: &Case| {
         let notes = case.rendered().notes.into_iter();
@@ -657,14 +678,14 @@ fn what_is_rendered_has_its_price() {
     let minute = WORKER.replace("spec:\n", "spec:\n  pollingInterval: 60\n");
     let note = price(&case(minute.as_str()));
     assert!(
-        note.starts_with("costs about $0.42 a month: alarms $0.30 (3), "),
+        note.starts_with("costs about $0.40 a month: alarms $0.30 (3), "),
         "{note}"
     );
     assert!(!note.contains("with pollingInterval"), "{note}");
     // The default of KEDA is 30 s.
     let note = price(&case(WORKER));
     assert!(
-        note.contains("; with pollingInterval: 60 or more on every ScaledObject $0.42"),
+        note.contains("; with pollingInterval: 60 or more on every ScaledObject $0.40"),
         "{note}"
     );
     let note = price(&case(minute).with("OUTRIGGER_METRICS", "targets"));

@@ -17,11 +17,18 @@ pub(super) struct Addresses {
     pub(super) eks: SocketAddr,
 }
 
-/// What an AWS SDK reads.
+/// Where an endpoint is found.
+pub(super) fn url(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
+/// What an AWS SDK reads. All endpoints but that of STS speak TLS, or none does.
 pub(super) fn environment(
     region: &str,
     credential: &Credential,
     addresses: Addresses,
+    tls: bool,
 ) -> BTreeMap<String, String> {
     let Addresses {
         sqs,
@@ -29,7 +36,7 @@ pub(super) fn environment(
         sts,
         eks,
     } = addresses;
-    let endpoint = |address: SocketAddr| format!("http://{address}");
+    let endpoint = |address| url(address, tls);
     [
         ("AWS_REGION", region.to_owned()),
         // What the AWS CLI reads, and a function has it, too.
@@ -39,7 +46,7 @@ pub(super) fn environment(
         ("AWS_SESSION_TOKEN", credential.token.clone()),
         ("AWS_ENDPOINT_URL_SQS", endpoint(sqs)),
         ("AWS_ENDPOINT_URL_CLOUDWATCH", endpoint(cloudwatch)),
-        ("AWS_ENDPOINT_URL_STS", endpoint(sts)),
+        ("AWS_ENDPOINT_URL_STS", url(sts, false)),
         ("AWS_ENDPOINT_URL_EKS", endpoint(eks)),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
     ]

@@ -5,7 +5,7 @@ use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,17 +100,30 @@ impl Drop for Running {
     }
 }
 
+/// What became of TLS handshakes; cloning it shares the count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Handshakes(Arc<AtomicUsize>);
+
+impl Handshakes {
+    /// How many did not come to an end.
+    pub(super) fn failed(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How an endpoint speaks TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Secured {
+    pub(super) config: Arc<rustls::ServerConfig>,
+    pub(super) handshakes: Handshakes,
+}
+
 /// Serves `handler` until the result is dropped.
-pub(super) fn serve<H, F>(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    handler: H,
-) -> Running
+pub(super) fn serve<H, F>(listener: TcpListener, secured: Option<Secured>, handler: H) -> Running
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + Unpin + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let acceptor = tls.map(TlsAcceptor::from);
     let task = tokio::spawn(async move {
         // The set lives in this task, so that ending the task ends every connection with it.
         let mut connections = JoinSet::new();
@@ -118,7 +131,7 @@ where
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
-                    connections.spawn(accept(stream, acceptor.clone(), handler.clone()));
+                    connections.spawn(accept(stream, secured.clone(), handler.clone()));
                 }
                 Some(_) = connections.join_next() => {}
             }
@@ -127,7 +140,7 @@ where
     Running(task.abort_handle())
 }
 
-async fn accept<H, F>(stream: TcpStream, acceptor: Option<TlsAcceptor>, handler: H)
+async fn accept<H, F>(stream: TcpStream, secured: Option<Secured>, handler: H)
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + Unpin + 'static,
     F: Future<Output = Reply> + Send + 'static,
@@ -136,11 +149,14 @@ where
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    match acceptor {
+    match secured {
         None => connection(stream, handler).await,
-        Some(acceptor) => {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                connection(stream, handler).await;
+        Some(Secured { config, handshakes }) => {
+            match TlsAcceptor::from(config).accept(stream).await {
+                Ok(stream) => connection(stream, handler).await,
+                Err(_) => {
+                    handshakes.0.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }

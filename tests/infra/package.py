@@ -21,7 +21,7 @@ ARCHITECTURES = {62: "x86_64", 183: "arm64"}
 TARGETS = {"--arm64": "aarch64-unknown-linux-gnu", "--x86-64": "x86_64-unknown-linux-gnu"}
 
 # What `cargo lambda deploy` is to do with no more than Cargo.toml.
-DEPLOYED = {"memory": 256, "timeout": 75, "runtime": "provided.al2023"}
+DEPLOYED = {"memory": 128, "timeout": 75, "runtime": "provided.al2023"}
 ROLE = "arn:aws:iam::123456789012:role/outrigger"
 HOW = ["--dry", "--iam-role", ROLE, "--env-var", "OUTRIGGER_CLUSTERS=prod"]
 FILES = {"bootstrap", "outrigger.yaml"}

@@ -61,7 +61,7 @@ fn bill(change: impl FnOnce(&mut Usage)) -> Bill {
     let mut usage = Usage {
         window_seconds: 60,
         sync_seconds: 60,
-        memory_mb: 256,
+        memory_mb: 128,
         targets: vec![Polled {
             interval_seconds: 60,
             queues: 1,
@@ -85,11 +85,11 @@ fn the_defaults_cost_less_than_half_a_dollar() {
     assert_eq!(defaults, ["off", "false", "changes"]);
     assert_eq!(
         (default("MemorySize"), default("Window")),
-        (&256.into(), &60.into())
+        (&128.into(), &60.into())
     );
     let all = |interval: u32| bill(|usage| usage.targets[0].interval_seconds = interval);
     let half_a_dollar = 500_000_000_000;
-    for (interval, expected) in [(10, "$7.70"), (30, "$4.75"), (60, "$0.42"), (100, "$0.42")] {
+    for (interval, expected) in [(10, "$4.09"), (30, "$2.58"), (60, "$0.40"), (100, "$0.40")] {
         let bill = all(interval);
         assert_eq!(dollars(bill.total()), expected, "{interval}: {bill}");
         assert_eq!(bill.total() < half_a_dollar, interval >= 60, "{bill}");
@@ -100,7 +100,7 @@ fn the_defaults_cost_less_than_half_a_dollar() {
         usage.metrics = Metrics::Totals;
         usage.queue_alarms += 2;
     });
-    assert_eq!(dollars(before.total()), "$6.03", "{before}");
+    assert_eq!(dollars(before.total()), "$6.01", "{before}");
 }
 
 fn grouped(number: u64) -> String {

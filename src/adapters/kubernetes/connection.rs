@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::Request;
 use http::header::{HeaderValue, USER_AGENT};
-use http_body_util::Limited;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
@@ -16,9 +16,12 @@ use kube::client::Body;
 use kube::client::middleware::BaseUriLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tower::Layer as _;
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::util::MapRequestLayer;
 
+use super::answer::{self, LargeTurns, MAX_LARGE_OF_CLUSTER};
 use super::token::Tokens;
 use crate::adapters::aws::{Aws, credentials_hint, describe};
 use crate::policy::Identity;
@@ -28,14 +31,16 @@ use crate::settings::{Cluster, ClusterAddress};
 /// What the API server's audit log shows.
 const USER_AGENT_NAME: &str = concat!("outrigger/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes of an answer. A whole object has at most 1.5 MiB, as etcd stores it, and a list is asked for again in smaller pages.
-const MAX_ANSWER_BYTES: usize = 3 << 20;
+/// Bytes that are read ahead of an answer on each connection. Of large answers many may be under way, and few are read.
+const READ_AHEAD_BYTES: usize = 64 << 10;
 
 /// A connection pool to one API server.
 pub(super) struct Connection {
     cluster: Cluster,
     client: kube::Client,
     tokens: Arc<Tokens>,
+    /// The turns for its large answers.
+    large: Semaphore,
 }
 
 impl fmt::Debug for Connection {
@@ -62,11 +67,21 @@ impl Connection {
             cluster: cluster.clone(),
             client,
             tokens,
+            large: Semaphore::new(MAX_LARGE_OF_CLUSTER),
         })
     }
 
-    pub(super) fn client(&self) -> &kube::Client {
-        &self.client
+    /// Sends a request. `large` are the turns for the large answers of all clusters.
+    pub(super) async fn request<T: DeserializeOwned>(
+        &self,
+        request: Request<Vec<u8>>,
+        large: &Semaphore,
+    ) -> Result<T, kube::Error> {
+        let turns = LargeTurns {
+            of_cluster: &self.large,
+            of_all: large,
+        };
+        answer::request(&self.client, request, turns).await
     }
 
     /// The tokens for it.
@@ -189,18 +204,15 @@ fn client(cluster: &Cluster, address: &ClusterAddress) -> Result<kube::Client, F
     connector.set_write_timeout(Some(Duration::from_secs(5)));
     // Without it the time that a pooled connection lay idle, also frozen, counts against the next read.
     connector.set_reset_reader_on_write(true);
-    let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = legacy::Client::builder(TokioExecutor::new())
+        .http1_max_buf_size(READ_AHEAD_BYTES)
+        .build(connector);
     let address = BaseUriLayer::new(uri);
-    let name_us = MapRequestLayer::new(|mut request: http::Request<Body>| {
+    let name_us = MapRequestLayer::new(|mut request: Request<Body>| {
         let name = HeaderValue::from_static(USER_AGENT_NAME);
         request.headers_mut().insert(USER_AGENT, name);
         request
     });
-    let service = MapResponseLayer::new(bounded).layer(name_us.layer(address.layer(service)));
+    let service = name_us.layer(address.layer(service));
     Ok(kube::Client::new(service, "default"))
-}
-
-/// What is longer fails while it is read, before it takes the memory of everything else.
-fn bounded<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
-    answer.map(|body| Limited::new(body, MAX_ANSWER_BYTES))
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value as Json;
+use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use super::answer::Lenient;
 use super::{Call, Clusters};
 use crate::fields::suggestion;
 use crate::manifest::WorkloadKind;
@@ -103,7 +104,7 @@ impl Clusters {
             what: format!("ask which kinds {api_version} has, for {}", kind.kind()),
         };
         match self.send(&call).await {
-            Ok(list) => Ok(resources(&list)),
+            Ok(list) => Ok(resources(list)),
             Err(failure) if failure.status == Some(404) => {
                 let reason = format!(
                     "the API server does not serve {api_version}: check `scaleTargetRef.apiVersion`, and that the CRD is installed; \
@@ -116,25 +117,41 @@ impl Clusters {
     }
 }
 
-/// The resources of an `APIResourceList`. A subresource is an entry too, named `workers/scale`.
-fn resources(list: &Json) -> Vec<Resource> {
-    let entries = list["resources"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let names: Vec<&str> = entries
-        .iter()
-        .filter_map(|entry| entry["name"].as_str())
+/// What is read of an `APIResourceList`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ResourceList {
+    resources: Lenient<Vec<Lenient<Entry>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    name: Lenient<String>,
+    kind: Lenient<String>,
+    namespaced: Lenient<bool>,
+}
+
+/// The resources of a list. A subresource is an entry too, named `workers/scale`.
+fn resources(list: Lenient<ResourceList>) -> Vec<Resource> {
+    let entries = list.0.and_then(|list| list.resources.0);
+    let entries = entries.unwrap_or_default().into_iter();
+    let entries: Vec<(String, Entry)> = entries
+        .filter_map(|entry| {
+            let mut entry = entry.0?;
+            Some((entry.name.0.take()?, entry))
+        })
         .collect();
-    let resource = |entry: &Json| {
-        let plural = entry["name"].as_str().filter(|name| !name.contains('/'))?;
+    let scales = |plural: &str| {
+        let mut names = entries.iter().map(|(name, _)| name);
+        names.any(|name| name.strip_prefix(plural) == Some("/scale"))
+    };
+    let resource = |(plural, entry): &(String, Entry)| {
         Some(Resource {
-            kind: entry["kind"].as_str()?.to_owned(),
-            plural: plural.to_owned(),
-            namespaced: entry["namespaced"].as_bool() == Some(true),
-            scales: names
-                .iter()
-                .any(|name| name.strip_prefix(plural) == Some("/scale")),
+            kind: { !plural.contains('/') }.then(|| entry.kind.0.clone())??,
+            plural: plural.clone(),
+            namespaced: entry.namespaced.0 == Some(true),
+            scales: scales(plural),
         })
     };
     entries.iter().filter_map(resource).collect()
@@ -191,13 +208,17 @@ fn not_scalable(cluster: &str, kind: &WorkloadKind, code: &str, reason: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 
+    fn read(list: &Json) -> Vec<Resource> {
+        resources(serde_json::from_str(&list.to_string()).unwrap())
+    }
+
     fn list() -> Vec<Resource> {
         let entry = |name: &str, kind: &str, namespaced: bool| json!({"name": name, "kind": kind, "namespaced": namespaced});
-        resources(&json!({"kind": "APIResourceList", "resources": [
+        read(&json!({"kind": "APIResourceList", "resources": [
             entry("workers", "Worker", true),
             entry("workers/scale", "Scale", true),
             entry("workers/status", "Worker", true),
@@ -242,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_no_list_has_no_kinds() {
         for junk in [json!(null), json!([]), json!({"resources": {}})] {
-            assert_eq!(resources(&junk), []);
+            assert_eq!(read(&junk), []);
         }
         let kind = WorkloadKind::parse("example.com/v1", "Worker").unwrap();
         let (_, reason) = scalable(&[], &kind).unwrap_err();

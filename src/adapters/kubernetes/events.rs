@@ -1,5 +1,6 @@
 //! Kubernetes Events about workloads.
 
+use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
 
 use super::{Call, Clusters, FIELD_MANAGER};
@@ -31,7 +32,7 @@ impl Events for Clusters {
                 workload.name
             ),
         };
-        match self.send::<Json>(&call).await {
+        match self.send::<IgnoredAny>(&call).await {
             Ok(_) => Ok(()),
             // An attempt before was carried out although its answer was lost.
             Err(failure) if failure.status == Some(409) && failure.maybe_done => Ok(()),

@@ -3,6 +3,7 @@
 use http_body_util::LengthLimitError;
 
 use super::Call;
+use super::answer::MAX_ANSWER_BYTES;
 use crate::adapters::aws::chain;
 use crate::ports::{Fault, FaultKind};
 
@@ -151,7 +152,10 @@ impl Failure {
             _ if is_too_large(error) => (
                 None,
                 TOO_LARGE.to_owned(),
-                "the answer is larger than any that is read".to_owned(),
+                format!(
+                    "the answer has more than {} MiB, and no more of one is read",
+                    MAX_ANSWER_BYTES >> 20
+                ),
             ),
             kube::Error::HyperError(_) | kube::Error::Service(_) if is_timeout(error) => {
                 (None, "Timeout".to_owned(), "no answer in time".to_owned())
@@ -195,7 +199,7 @@ impl Failure {
     }
 }
 
-fn is_too_large(error: &kube::Error) -> bool {
+pub(super) fn is_too_large(error: &kube::Error) -> bool {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
         if error.is::<LengthLimitError>() {
@@ -263,6 +267,10 @@ fn hint(call: &Call<'_>, status: Option<u16>, code: &str, reason: &str) -> Strin
         (_, "ConnectionFailed") if reason.contains("certificate") => {
             "the server does not show a certificate of the cluster's CA: check OUTRIGGER_CLUSTER_ENDPOINT and OUTRIGGER_CLUSTER_CA if they \
              are set, and for a proxy in between"
+                .to_owned()
+        }
+        (_, TOO_LARGE) => {
+            "etcd stores no object of more than 1.5 MiB unless it is told to: make the object smaller, or look for a proxy in between"
                 .to_owned()
         }
         (_, "Timeout" | "ConnectionFailed") => {

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
+use super::answer::Lenient;
 use super::fault::Failure;
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::decide::{Rollout, Workload};
@@ -35,7 +39,7 @@ impl Workloads for Clusters {
             what: format!("read {}", name_of(place)),
         };
         match self.send(&call).await {
-            Ok(object) => seen(&object, place, plural.into_owned()),
+            Ok(object) => seen(object, place, plural.into_owned()),
             Err(failure) => Err(self.workload_fault(place, failure)),
         }
     }
@@ -49,31 +53,116 @@ impl Workloads for Clusters {
     }
 }
 
-fn seen(object: &Json, place: &Place, resource: String) -> Result<Seen, Fault> {
+/// What is read of a workload or its `/scale`: a Rollout may have more than a megabyte, most of it a template and who wrote what.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    kind: Lenient<String>,
+    metadata: Option<Metadata>,
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Metadata {
+    uid: Lenient<String>,
+    #[serde(rename = "resourceVersion")]
+    version: Lenient<String>,
+    generation: Lenient<u64>,
+    annotations: Lenient<Annotations>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "rollout.argoproj.io/revision")]
+    revision: Lenient<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    replicas: Option<Count>,
+    paused: Lenient<bool>,
+    strategy: Lenient<Strategy>,
+    #[serde(rename = "workloadRef")]
+    adopted: Lenient<Adopted>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Strategy {
+    canary: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Adopted {
+    #[serde(rename = "scaleDown")]
+    scale_down: Lenient<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Status {
+    abort: Lenient<bool>,
+    #[serde(rename = "observedGeneration")]
+    generation: Lenient<String>,
+    #[serde(rename = "currentPodHash")]
+    current: Lenient<String>,
+    #[serde(rename = "stableRS")]
+    stable: Lenient<String>,
+    #[serde(rename = "pauseConditions")]
+    pauses: Lenient<Vec<PauseCondition>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PauseCondition {
+    reason: Lenient<String>,
+}
+
+/// A count, or the beginning of what stands in its place.
+struct Count(Result<u32, String>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Of what is no count.
+        const SHOWN: usize = 40;
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let count = raw.parse().ok().filter(|count| *count <= MAX_REPLICAS);
+        Ok(Self(count.ok_or_else(|| raw.chars().take(SHOWN).collect())))
+    }
+}
+
+fn seen(object: Object, place: &Place, resource: String) -> Result<Seen, Fault> {
     let name = name_of(place);
     let bad = |found: &str| Fault::failed("BadResponse", format!("could not read {name}: {found}"));
-    let uid = object["metadata"]["uid"]
-        .as_str()
-        .ok_or_else(|| bad("the answer has no metadata.uid"))?;
-    let replicas = match &object["spec"]["replicas"] {
+    let rollout = { place.workload.kind.is_rollout() }.then(|| object.rollout());
+    let Object {
+        kind,
+        metadata,
+        spec,
+        status: _,
+    } = object;
+    let (metadata, spec) = (metadata.unwrap_or_default(), spec.unwrap_or_default());
+    let uid = { metadata.uid.0 }.ok_or_else(|| bad("the answer has no metadata.uid"))?;
+    let is_scale = kind.0.as_deref() == Some("Scale");
+    let replicas = match spec.replicas {
         // `/scale` leaves zero out.
-        Json::Null if object["kind"] == "Scale" => 0,
-        Json::Null => return Err(replicas_unset(place, "spec.replicas is not set")),
-        found => found
-            .as_u64()
-            .and_then(|count| u32::try_from(count).ok())
-            .filter(|count| *count <= MAX_REPLICAS)
-            .ok_or_else(|| bad(&format!("spec.replicas is {found}, which is not a count")))?,
+        None if is_scale => 0,
+        None => return Err(replicas_unset(place, "spec.replicas is not set")),
+        Some(Count(Ok(count))) => count,
+        Some(Count(Err(found))) => {
+            return Err(bad(&format!(
+                "spec.replicas is {found}, which is not a count"
+            )));
+        }
     };
-    let rollout = place
-        .workload
-        .kind
-        .is_rollout()
-        .then(|| rollout_state(object));
-    let version = object["metadata"]["resourceVersion"].as_str();
     Ok(Seen {
-        uid: uid.to_owned(),
-        version: version.unwrap_or_default().to_owned(),
+        uid,
+        version: metadata.version.0.unwrap_or_default(),
         resource,
         workload: Workload { replicas, rollout },
     })
@@ -91,37 +180,55 @@ fn replicas_unset(place: &Place, found: &str) -> Fault {
     Fault::failed("ReplicasUnset", message)
 }
 
-/// The state of a Rollout, from what its controller writes. The phase is not used: every scale-out makes it Progressing.
+/// The state of a Rollout, from the JSON that its controller writes; `None` of what is no such object.
 #[must_use]
-pub fn rollout_state(object: &Json) -> Rollout {
-    let (spec, status) = (&object["spec"], &object["status"]);
-    let paused_by = |reasons: &[&str]| {
-        let conditions = status["pauseConditions"].as_array();
-        conditions.is_some_and(|conditions| {
+pub fn rollout_state(text: &str) -> Option<Rollout> {
+    let object: Object = serde_json::from_str(text).ok()?;
+    Some(object.rollout())
+}
+
+impl Object {
+    /// From what the controller writes. The phase is not used: every scale-out makes it Progressing.
+    fn rollout(&self) -> Rollout {
+        let Self {
+            kind: _,
+            metadata,
+            spec,
+            status,
+        } = self;
+        let (no_metadata, no_spec, no_status) = Default::default();
+        let metadata = metadata.as_ref().unwrap_or(&no_metadata);
+        let spec = spec.as_ref().unwrap_or(&no_spec);
+        let status = status.as_ref().unwrap_or(&no_status);
+        let paused_by = |reasons: &[&str]| {
+            let conditions = status.pauses.0.iter().flatten();
             conditions
-                .iter()
-                .filter_map(|condition| condition["reason"].as_str())
+                .filter_map(|condition| condition.reason.0.as_deref())
                 .any(|reason| reasons.contains(&reason))
-        })
-    };
-    // The generation is a string in the status.
-    let generation = object["metadata"]["generation"]
-        .as_u64()
-        .map(|generation| generation.to_string());
-    let is_observed = status["observedGeneration"].as_str() == generation.as_deref();
-    let is_canary = !spec["strategy"]["canary"].is_null();
-    // The controller acts on the Deployment at the first revision only; one that it has not numbered yet is the first.
-    let revision = object["metadata"]["annotations"]["rollout.argoproj.io/revision"].as_str();
-    let is_progressive = spec["workloadRef"]["scaleDown"] == "progressively";
-    Rollout {
-        paused: is_canary
-            && (spec["paused"].as_bool() == Some(true)
-                || paused_by(&["InconclusiveAnalysisRun", "InconclusiveExperiment"])),
-        aborted: status["abort"].as_bool() == Some(true),
-        updating: status["currentPodHash"] != status["stableRS"] || !is_observed,
-        // What is paused is the update of the spec that was observed; a newer one is in flight.
-        pause_step: is_observed && paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
-        handover: is_progressive && revision.unwrap_or("1") == "1",
+        };
+        // The generation is a string in the status.
+        let generation = metadata
+            .generation
+            .0
+            .map(|generation| generation.to_string());
+        let is_observed = status.generation.0 == generation;
+        let strategy = spec.strategy.0.as_ref();
+        let is_canary = strategy.is_some_and(|strategy| strategy.canary.is_some());
+        // The controller acts on the Deployment at the first revision only; one that it has not numbered yet is the first.
+        let annotations = metadata.annotations.0.as_ref();
+        let revision = annotations.and_then(|annotations| annotations.revision.0.as_deref());
+        let adopted = spec.adopted.0.as_ref();
+        let scale_down = adopted.and_then(|adopted| adopted.scale_down.0.as_deref());
+        Rollout {
+            paused: is_canary
+                && (spec.paused.0 == Some(true)
+                    || paused_by(&["InconclusiveAnalysisRun", "InconclusiveExperiment"])),
+            aborted: status.abort.0 == Some(true),
+            updating: status.current != status.stable || !is_observed,
+            // What is paused is the update of the spec that was observed; a newer one is in flight.
+            pause_step: is_observed && paused_by(&["CanaryPauseStep", "BlueGreenPause"]),
+            handover: scale_down == Some("progressively") && revision.unwrap_or("1") == "1",
+        }
     }
 }
 
@@ -150,7 +257,7 @@ impl Scaler for Clusters {
             body: patch.to_string().into_bytes(),
             what: format!("scale {} from {from} to {to}", name_of(place)),
         };
-        let Err(failure) = self.send::<Json>(&call).await else {
+        let Err(failure) = self.send::<IgnoredAny>(&call).await else {
             return Ok(());
         };
         if failure.status != Some(422) {
@@ -203,6 +310,12 @@ impl Clusters {
     }
 }
 
+#[derive(Deserialize)]
+struct ConfigMap {
+    #[serde(default)]
+    data: Lenient<BTreeMap<String, Lenient<String>>>,
+}
+
 impl Memories for Clusters {
     async fn load(&self, namespace: &Namespace) -> Result<BTreeMap<String, String>, Fault> {
         let call = Call {
@@ -212,13 +325,11 @@ impl Memories for Clusters {
             body: Vec::new(),
             what: format!("read the ConfigMap `{}/{CONFIG_MAP}`", namespace.name),
         };
-        let object: Json = self.send(&call).await.map_err(|failure| failure.fault)?;
-        let data = object["data"].as_object();
-        let keys = data
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-        Ok(keys.collect())
+        let ConfigMap { data } = self.send(&call).await.map_err(|failure| failure.fault)?;
+        let keys = data.0.unwrap_or_default().into_iter();
+        Ok(keys
+            .filter_map(|(key, value)| Some((key, value.0?)))
+            .collect())
     }
 }
 
@@ -287,7 +398,8 @@ mod tests {
     use super::*;
 
     fn rollout(spec: &Json, status: &Json) -> Rollout {
-        rollout_state(&json!({"metadata": {"generation": 7}, "spec": spec, "status": status}))
+        let object = json!({"metadata": {"generation": 7}, "spec": spec, "status": status});
+        rollout_state(&object.to_string()).unwrap()
     }
 
     #[test]
@@ -314,7 +426,7 @@ mod tests {
                 "spec": {"strategy": {"canary": {}}, "workloadRef": reference},
                 "status": stable,
             });
-            rollout_state(&object).handover
+            rollout_state(&object.to_string()).unwrap().handover
         };
         assert!(adopts("progressively", json!("1")) && adopts("progressively", Json::Null));
         assert!(!adopts("progressively", json!("2")));

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::list::{Listed, Question, list};
 use super::{Call, Clusters, FIELD_MANAGER, owners};
 use crate::document::{Node, Value, parse_json};
+use crate::owners::ScaledObject;
 use crate::policy::Mode;
 use crate::ports::{Fault, Namespace, ObjectKind, Objects, Scope, Statuses, Version};
 
@@ -50,17 +51,30 @@ impl Objects for Clusters {
             listed: &listed,
             why,
         };
-        let is_owner = kind == ObjectKind::ScaledObject;
-        let read = |raw: Box<RawValue>| {
-            let owner = is_owner.then(|| owners::read(&raw)).flatten();
-            Some((object(&raw)?, owner))
-        };
+        let read = |Read { object, owner }: Read| Some((object?, owner));
         let found = list(self, &question, read).await?;
         let (nodes, owners): (Vec<Node>, Vec<_>) = found.into_iter().unzip();
-        if is_owner {
+        if kind == ObjectKind::ScaledObject {
             self.scaled_objects.keep(scope, owners);
         }
         Ok(nodes)
+    }
+}
+
+/// An object of a list, read while the list is: no other copy of its text is made.
+struct Read {
+    object: Option<Node>,
+    /// What it says as an owner, where it is a ScaledObject.
+    owner: Option<(String, ScaledObject)>,
+}
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self {
+            object: object(raw),
+            owner: owners::read(raw),
+        })
     }
 }
 

@@ -223,7 +223,7 @@ fn spawn(
         .envs(sandbox.environment())
         .env("AWS_LAMBDA_RUNTIME_API", runtime.address())
         .env("AWS_LAMBDA_FUNCTION_NAME", "outrigger")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
         .env("OUTRIGGER_CLUSTERS", CLUSTER)
         .env("OUTRIGGER_LOG", "all")

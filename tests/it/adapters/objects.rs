@@ -46,6 +46,68 @@ async fn a_rollout_is_read_in_one_request() {
     assert!(rollout.updating && rollout.aborted && !rollout.paused);
 }
 
+/// A Rollout with so many bytes that nobody asked for.
+fn enlarge(sandbox: &Sandbox, bytes: usize) {
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.set_rollout("default", "worker", |rollout| {
+        rollout["metadata"]["annotations"]["notes"] = json!("x".repeat(bytes));
+    });
+}
+
+#[tokio::test]
+async fn what_is_larger_than_any_object_is_not_read_and_not_asked_for_again() {
+    let sandbox = sandbox().await;
+    let clusters = clusters(&sandbox).await;
+    enlarge(&sandbox, (3 << 20) - 10_000);
+    assert_eq!(read(&clusters).await.workload.replicas, 2);
+    sandbox.clear_requests();
+    enlarge(&sandbox, 3 << 20);
+    let (code, message) = failed(clusters.read(&worker()).await);
+    assert_eq!(code, "TooLarge");
+    assert_names(
+        &message,
+        &[
+            "Rollout `default/worker`",
+            "more than 3 MiB",
+            "make the object smaller",
+        ],
+    );
+    assert_eq!(actions(&sandbox, Service::Kubernetes), [READ]);
+}
+
+#[tokio::test]
+async fn fields_of_another_type_than_ours_are_as_good_as_missing() {
+    let sandbox = sandbox().await;
+    let clusters = clusters(&sandbox).await;
+    let kubernetes = sandbox.kubernetes();
+    kubernetes.set_rollout("default", "worker", |rollout| {
+        rollout["spec"]["paused"] = json!("yes");
+        rollout["spec"]["strategy"] = json!([1]);
+        rollout["spec"]["workloadRef"] = json!(7);
+        rollout["status"]["abort"] = json!({});
+        rollout["status"]["pauseConditions"] = json!([{"reason": 3}]);
+        rollout["metadata"]["annotations"] = json!(null);
+    });
+    let seen = read(&clusters).await;
+    assert_eq!(seen.workload.replicas, 2);
+    assert_eq!(
+        seen.workload.rollout,
+        Some(outrigger::decide::Rollout::default())
+    );
+    for (count, found) in [
+        (json!("3"), "spec.replicas is \"3\", which is not a count"),
+        (json!(-1), "spec.replicas is -1, which is not a count"),
+        (json!(2.5), "spec.replicas is 2.5, which is not a count"),
+    ] {
+        kubernetes.set_rollout("default", "worker", |rollout| {
+            rollout["spec"]["replicas"] = count.clone();
+        });
+        let (code, message) = failed(clusters.read(&worker()).await);
+        assert_eq!(code, "BadResponse");
+        assert!(message.ends_with(found), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_rollout_without_a_count_is_an_error() {
     let sandbox = sandbox().await;

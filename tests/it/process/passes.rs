@@ -227,6 +227,31 @@ async fn many_copies_at_once_write_once_a_change() {
     }
 }
 
+/// Each has as many bytes as etcd takes of one, and the reads of 32 begin at the same time.
+#[tokio::test]
+async fn many_large_rollouts_leave_the_function_its_memory() {
+    const COUNT: usize = 60;
+    let sandbox = bare(SandboxOptions::default()).await;
+    furnish(&sandbox);
+    let notes = json!("x".repeat(1_450_000));
+    let mut manifests = String::new();
+    for number in 0..COUNT {
+        let name = format!("large-{number}");
+        let kubernetes = sandbox.kubernetes();
+        kubernetes.create_rollout("default", &name, Some(2));
+        kubernetes.set_rollout("default", &name, |rollout| {
+            rollout["metadata"]["annotations"]["notes"] = notes.clone();
+        });
+        manifests += "---\n";
+        manifests += &WORKER.replace("worker", &name);
+    }
+    let function = Function::start(&sandbox, &manifests, &[]).await;
+    let answer = function.answer("{}").await;
+    assert_eq!(answer["targets"].as_array().unwrap().len(), COUNT);
+    let peak = function.peak_memory();
+    assert!(peak.is_none_or(|peak| peak < 64), "{peak:?} MiB");
+}
+
 #[tokio::test]
 async fn a_kind_that_only_the_server_knows_is_scaled_and_then_costs_as_little() {
     let rbac = "kind: Role\nrules:\n\

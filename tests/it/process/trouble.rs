@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use outrigger::sandbox::Service;
 use outrigger::sandbox::fault::Fault;
 use outrigger::sandbox::kubernetes::KubernetesFault;
+use outrigger::sandbox::{SandboxOptions, Service};
 
 use super::{decisions, replicas, summary, writes};
-use crate::support::function::{Function, error};
-use crate::support::{SCALE, WORKER, actions, assert_names, count, sandbox, scaled_object};
+use crate::support::function::{Directory, Function, error};
+use crate::support::{
+    SCALE, WORKER, actions, assert_names, bare, count, furnish, sandbox, scaled_object,
+};
 
 #[tokio::test]
 async fn a_failing_queue_holds_its_target_only() {
@@ -236,4 +238,30 @@ async fn init_needs_no_network() {
     ] {
         assert!(actions(&sandbox, service).is_empty());
     }
+}
+
+/// What benchmarks with TLS rely on: the function trusts whom the system trusts, and nobody else.
+#[tokio::test]
+async fn an_aws_with_tls_is_trusted_by_its_authority_alone() {
+    let sandbox = bare(SandboxOptions {
+        tls: true,
+        ..SandboxOptions::default()
+    })
+    .await;
+    furnish(&sandbox);
+    let directory = Directory::new();
+    let file = directory.join("authority.pem");
+    std::fs::write(&file, sandbox.authority()).unwrap();
+    let function = Function::start(&sandbox, WORKER, &[]).await;
+    let (_, message) = function.error("{}").await;
+    assert_names(&message, &["no connection", "certificate"]);
+    assert!(sandbox.failed_handshakes() > 0 && writes(&sandbox).is_empty());
+    assert!(actions(&sandbox, Service::Eks).is_empty());
+
+    let before = sandbox.failed_handshakes();
+    let trusted = [("SSL_CERT_FILE", file.to_str().unwrap())];
+    let function = Function::start(&sandbox, WORKER, &trusted).await;
+    function.answer("{}").await;
+    assert_eq!(writes(&sandbox), [(2, 7)]);
+    assert_eq!(sandbox.failed_handshakes(), before);
 }

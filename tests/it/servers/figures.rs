@@ -4,13 +4,13 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use outrigger::clock::wall_now;
+use outrigger::sandbox::limit::Limit;
 use outrigger::sandbox::runtime_api::Outcome;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
@@ -19,12 +19,8 @@ use super::fleet::{Fleet, Request, name};
 use super::world::{World, world};
 use crate::support::function::Function;
 
-/// Of a core, in thousandths: Lambda gives a whole one at 1,769 MB, and 256 MB are the shipped function's.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
-const SHARE: u32 = 145;
-
-/// The period of the quota. Lambda's is of this order: a process that has used its share stands still until the next one.
-const PERIOD_MICROSECONDS: u32 = 20_000;
+/// Megabytes of the shipped function, which has this share of a core.
+const MEMORY_MB: u32 = 128;
 
 /// What an invocation is given, as the shipped function.
 const TIMEOUT: Duration = Duration::from_secs(75);
@@ -78,11 +74,11 @@ async fn together() {
         for is_limited in [false, true] {
             let mut fleet = Fleet::new(world, targets, namespaces).await;
             let what = format!("{targets} in {namespaces}");
-            let speed = if is_limited { "14.5 %" } else { "full" };
+            let speed = if is_limited { "7.2 %" } else { "full" };
             for (most, passes) in ORDER {
                 fleet.allow(most);
                 let function = fleet.function(&fleet.lab.keys, &[]).await;
-                let limit = is_limited.then(|| Limit::of(&function)).transpose();
+                let limit = is_limited.then(|| limited(&function)).transpose();
                 let Ok(_limit) =
                     limit.inspect_err(|why| println!("{what}: no share of a core: {why}"))
                 else {
@@ -176,6 +172,15 @@ async fn measure(fleet: &Fleet, function: &Function) -> Measured {
     }
 }
 
+/// Gives a function that runs the share of a core that Lambda would.
+fn limited(function: &Function) -> std::io::Result<Limit> {
+    let ended = || std::io::Error::other("the function has ended");
+    let process = function.process_id().ok_or_else(ended)?;
+    let limit = Limit::share(&format!("outrigger-real-{process}"), MEMORY_MB)?;
+    limit.take(process)?;
+    Ok(limit)
+}
+
 /// How an invocation failed, if it did.
 fn failure(outcome: &Outcome) -> Option<String> {
     match outcome {
@@ -192,51 +197,6 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
-}
-
-/// A control group with the share of a core, and a function in it. Dropping it removes the group once the function has ended.
-#[derive(Debug)]
-struct Limit(PathBuf);
-
-impl Limit {
-    /// Either kind of control groups; what prevents it where there is none.
-    fn of(function: &Function) -> Result<Self, String> {
-        let process = function.process_id().ok_or("the function has ended")?;
-        let name = format!("outrigger-real-{process}");
-        let quota = PERIOD_MICROSECONDS * SHARE / 1000;
-        let (first, second) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
-        let (folder, files) =
-            if first.join("cpu.cfs_quota_us").exists() || first.join("tasks").exists() {
-                let files = vec![
-                    ("cpu.cfs_period_us", PERIOD_MICROSECONDS.to_string()),
-                    ("cpu.cfs_quota_us", quota.to_string()),
-                ];
-                (first.join(name), files)
-            } else {
-                let files = vec![("cpu.max", format!("{quota} {PERIOD_MICROSECONDS}"))];
-                (second.join(name), files)
-            };
-        let told = |error: std::io::Error| format!("{}: {error}", folder.display());
-        std::fs::create_dir(&folder).map_err(told)?;
-        let limit = Self(folder.clone());
-        for (file, text) in files {
-            std::fs::write(folder.join(file), text).map_err(told)?;
-        }
-        std::fs::write(folder.join("cgroup.procs"), process.to_string()).map_err(told)?;
-        Ok(limit)
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        // A group with a process in it stays; the process first goes where it came from.
-        let parent = self.0.parent().unwrap_or(&self.0).to_owned();
-        let processes = std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        for process in processes.lines() {
-            std::fs::write(parent.join("cgroup.procs"), process).ok();
-        }
-        std::fs::remove_dir(&self.0).ok();
-    }
 }
 
 /// The steps of the `behavior` block that was measured with KEDA: 2, 6, 12, 24, 48, 96.

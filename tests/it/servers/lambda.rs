@@ -114,7 +114,7 @@ impl Deployed {
             "Handler": "bootstrap",
             "Role": format!("arn:aws:iam::{ACCOUNT}:role/{ROLE}"),
             "Code": {"ZipFile": package},
-            "MemorySize": 256,
+            "MemorySize": 128,
             "Timeout": 75,
             "Environment": {"Variables": {
                 "OUTRIGGER_CLUSTERS": CLUSTER,

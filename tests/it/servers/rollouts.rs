@@ -102,7 +102,7 @@ async fn update(lab: &Lab, image: &str) {
 }
 
 async fn state(lab: &Lab) -> Rollout {
-    rollout_state(&lab.worker().await)
+    rollout_state(&lab.worker().await.to_string()).unwrap()
 }
 
 fn revision(worker: &Json) -> &Json {
@@ -120,7 +120,10 @@ async fn a_new_count_reaches_the_replica_set() {
     };
     let lab = healthy(world, 2, json!({"canary": {}})).await;
     let before = lab.worker().await;
-    assert_eq!(rollout_state(&before), Rollout::default());
+    assert_eq!(
+        rollout_state(&before.to_string()).unwrap(),
+        Rollout::default()
+    );
     let function = lab.function().await;
     let answer = function.answer("{}").await;
     assert_eq!(answer["targets"][0]["effect"], "scaled", "{answer}");
@@ -132,7 +135,10 @@ async fn a_new_count_reaches_the_replica_set() {
         assert_eq!(after["status"][field], before["status"][field], "{field}");
     }
     assert_eq!(after["status"]["HPAReplicas"], 7);
-    assert_eq!(rollout_state(&after), Rollout::default());
+    assert_eq!(
+        rollout_state(&after.to_string()).unwrap(),
+        Rollout::default()
+    );
     // The generation is a string in the status, and its alone of all kinds.
     assert!(after["status"]["observedGeneration"].is_string());
     let scale = lab.admin.get(&lab.rollouts("worker/scale")).await.good();
@@ -192,7 +198,7 @@ async fn a_canary_at_a_pause_step_keeps_its_weight() {
     let worker = lab.worker().await;
     assert_eq!(revision(&worker), "2");
     assert_eq!(worker["status"]["currentStepIndex"], 1);
-    assert!(rollout_state(&worker).pause_step);
+    assert!(rollout_state(&worker.to_string()).unwrap().pause_step);
 }
 
 #[tokio::test]
@@ -346,7 +352,10 @@ async fn a_hand_over_ends_with_the_second_revision() {
     wait_for_phase(&lab, "Healthy").await;
     let worker = lab.worker().await;
     assert_eq!(revision(&worker), "1");
-    assert!(rollout_state(&worker).handover, "{worker}");
+    assert!(
+        rollout_state(&worker.to_string()).unwrap().handover,
+        "{worker}"
+    );
     // Out goes through, and the Deployment is not scaled up beside it for long.
     let function = lab.function().await;
     let answer = function.answer("{}").await;
