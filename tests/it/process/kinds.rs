@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use outrigger::sandbox::fault::Fault;
 use outrigger::sandbox::kubernetes::KubernetesFault;
+use outrigger::sandbox::runtime_api::Outcome;
 use outrigger::sandbox::{Sandbox, SandboxOptions, SessionKeys};
 use serde_json::json;
 
 use super::{replicas, writes};
 use crate::adapters::address;
 use crate::servers::assets::tell;
-use crate::support::function::{DEPLOYED, Directory, Function, answer};
+use crate::support::function::{DEPLOYED, Directory, Function, answer, error};
 use crate::support::{
     SCALE, WORKER, assert_names, bare, count, furnish, sandbox, scaled_object, until,
 };
@@ -286,6 +288,12 @@ fn set_open_files(process: u32, limit: usize) {
     assert!(status.unwrap().success());
 }
 
+/// The lowest number that no open file of a process has.
+fn first_free_file(process: u32) -> usize {
+    let is_open = |number: &usize| !Path::new(&format!("/proc/{process}/fd/{number}")).is_symlink();
+    (0..).find(is_open).unwrap()
+}
+
 /// A count of 7 that an empty queue would take down to 2 at once.
 fn that_would_scale_in(sandbox: &Sandbox, name: &str) {
     let ago = outrigger::clock::wall_now() - Duration::from_hours(1);
@@ -299,6 +307,46 @@ fn that_would_scale_in(sandbox: &Sandbox, name: &str) {
         object["data"][format!("rollout.{name}")] = json!(state.to_string());
     });
     sandbox.queues().create(name);
+}
+
+#[tokio::test]
+async fn out_of_file_descriptors_it_says_so_holds_and_recovers() {
+    // None at the start of the environment, or so many: the pass gets further and further.
+    for more in 0..10 {
+        let sandbox = sandbox().await;
+        let kubernetes = sandbox.kubernetes();
+        that_would_scale_in(&sandbox, "idle");
+        let configuration = format!("{}---{WORKER}", scaled_object("idle"));
+        let mut function = Function::start(&sandbox, &configuration, &[]).await;
+        let process = function.process_id().unwrap();
+        set_open_files(process, first_free_file(process) + more);
+        let outcome = function.invoke("{}").await;
+        let (out, scaled_in) = (writes(&sandbox), kubernetes.scale_writes("default", "idle"));
+        if let Outcome::Error { .. } = outcome {
+            let (_, message) = error(&outcome);
+            assert_names(&message, &["Too many open files"]);
+        }
+        if more == 0 {
+            let (kind, message) = error(&outcome);
+            assert_eq!(kind, "Outrigger.ConfigurationUnreadable", "{message}");
+            assert_names(
+                &message,
+                &["nothing is done", "the next invocation tries again"],
+            );
+            assert_eq!((&out, &scaled_in), (&vec![], &vec![]));
+        }
+        // Whose readings failed is named, and not scaled in.
+        if count(&sandbox, "GetQueueAttributes idle") == 0 {
+            assert_eq!(scaled_in, [], "{more}");
+        }
+        assert!(function.is_running());
+        assert!(!function.output().contains("panicked"));
+        set_open_files(process, 1024);
+        function.answer("{}").await;
+        assert_eq!(writes(&sandbox), [(2, 7)], "{more}");
+        let written = kubernetes.scale_writes("default", "idle");
+        assert_eq!(written, [(7, 2)], "{more}");
+    }
 }
 
 /// A warm function whose connections have ended cannot make new ones.
