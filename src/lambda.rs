@@ -91,7 +91,7 @@ pub async fn serve(
             Ok(settings) => {
                 let make = async || {
                     files_can_be_opened()?;
-                    Ok(Function::new(settings.clone(), *clock).await)
+                    Ok(Function::new(settings.clone(), *clock, name(&event.context)).await)
                 };
                 match function.get_or_try_init(make).await {
                     Ok(function) => function.invoke(event.payload, &event.context).await,
@@ -137,6 +137,17 @@ fn files_can_be_opened() -> Result<(), InvocationError> {
     })
 }
 
+/// Region, account and name of the function, whatever its alias or version.
+fn name(context: &Context) -> String {
+    let name = &context.env_config.function_name;
+    match context.invoked_function_arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "lambda", region, account, "function", ..] => {
+            format!("{region}/{account}/{name}")
+        }
+        _ => name.clone(),
+    }
+}
+
 /// The event as it came, of whatever bytes.
 struct Payload(Vec<u8>);
 
@@ -160,6 +171,8 @@ impl<'de> Deserialize<'de> for Payload {
 struct Function {
     settings: Settings,
     clock: Clock,
+    /// By region, account and name; the same in each invocation.
+    name: String,
     sources: AwsSources,
     clusters: Clusters,
     loader: Loader,
@@ -173,12 +186,13 @@ struct Function {
 }
 
 impl Function {
-    async fn new(settings: Settings, clock: Clock) -> Self {
+    async fn new(settings: Settings, clock: Clock, name: String) -> Self {
         let aws = Arc::new(Aws::from_environment().await);
         let clusters = Clusters::new(Arc::clone(&aws), settings.clusters.clone());
         Self {
             settings,
             clock,
+            name,
             sources: AwsSources::new(aws),
             clusters,
             loader: Loader::default(),
@@ -379,6 +393,7 @@ impl Function {
             default_cluster: self.settings.default_cluster(),
             poll_seconds: Some(self.settings.poll_seconds()),
             stops: &self.stops,
+            function: Some(self.name.as_str()).filter(|name| !name.is_empty()),
             known,
         };
         pass::run(world, targets, plan).await

@@ -30,6 +30,7 @@ async fn pass_over<'t>(
         default_cluster: "prod",
         poll_seconds: None,
         stops: &servers.stops,
+        function: None,
         known: None,
     };
     run(world, due, plan).await.outcomes

@@ -118,6 +118,7 @@ async fn not_due<'t>(
         default_cluster: "prod",
         poll_seconds: None,
         stops: &servers.stops,
+        function: None,
         known: None,
     };
     run(world, due, plan).await.outcomes

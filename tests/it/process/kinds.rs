@@ -539,3 +539,35 @@ async fn a_rotated_authority_is_described_again_by_a_warm_function() {
     assert_eq!(writes(&new), [(2, 7)]);
     assert_eq!(count(&old, "DescribeCluster"), 2);
 }
+
+/// Two functions that were given the same objects, one of them with another maximum: each is told which the other is.
+#[tokio::test]
+async fn two_functions_with_one_configuration_name_each_other() {
+    let sandbox = sandbox().await;
+    let one = Function::start(&sandbox, WORKER, &[]).await;
+    let other = WORKER.replace("maxReplicaCount: 16", "maxReplicaCount: 5");
+    let name = [("AWS_LAMBDA_FUNCTION_NAME", "outrigger-test")];
+    let other = Function::start(&sandbox, &other, &name).await;
+    one.answer("{}").await;
+    let told = [
+        (&other, "outrigger", "outrigger-test"),
+        (&one, "outrigger-test", "outrigger"),
+    ];
+    for (function, theirs, own) in told {
+        let (kind, message) = function.error("{}").await;
+        assert_eq!(kind, "Outrigger.TargetsFailed");
+        assert_names(
+            &message,
+            &[
+                &format!("the function `ap-northeast-1/123456789012/{theirs}` scales Rollout"),
+                &format!("this function is `ap-northeast-1/123456789012/{own}`"),
+                &format!("put-function-concurrency --function-name {theirs} "),
+            ],
+        );
+        let lines = function.new_lines();
+        let decision = super::decisions(&lines).pop().unwrap();
+        assert_eq!(decision["errors"][0]["code"], "OtherFunction");
+    }
+    // Scaling does not stop for it.
+    assert_eq!(writes(&sandbox), [(2, 7), (7, 5), (5, 7)]);
+}
