@@ -211,11 +211,7 @@ impl Function {
         let clock_start = self.clock.now();
         let wake = wake::parse(&payload.0)
             .map_err(|error: WakeError| InvocationError::Event(chain(&error)))?;
-        let left = { self.timeout.borrow_mut() }.left(
-            time_left(context.deadline, wall_now()),
-            self.settings.window_seconds.get(),
-        );
-        let deadline = Some(begun + left.saturating_sub(REPORT_RESERVE));
+        let deadline = Some(self.deadline(context, begun));
         self.clusters.begin_invocation().await;
         let Loaded {
             configuration,
@@ -311,6 +307,14 @@ impl Function {
             None => Ok(report::response(&invocation, &tally)),
             Some(message) => Err(InvocationError::Targets(message)),
         }
+    }
+
+    /// When the passes must be finished.
+    fn deadline(&self, context: &Context, begun: Instant) -> Instant {
+        let told = time_left(context.deadline, wall_now());
+        let window = self.settings.window_seconds.get();
+        let left = { self.timeout.borrow_mut() }.left(told, window);
+        begun + left.saturating_sub(REPORT_RESERVE)
     }
 
     /// The paid reads of this invocation.

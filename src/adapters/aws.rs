@@ -17,6 +17,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
+use super::one_line::one_line;
 use crate::clock::wall_now;
 use crate::policy::Identity;
 use crate::ports::Fault;
@@ -272,10 +273,11 @@ where
                 return bad_response();
             };
             let message = service.err().message().unwrap_or("no message");
-            let message = message.trim_end_matches('.');
+            let message = one_line(message.trim_end_matches('.'));
             // `AWS.SimpleQueueService.NonExistentQueue` and `com.amazonaws.sqs#QueueDoesNotExist` both end in the name.
-            let short = code.rsplit(['.', '#']).next().unwrap_or(code);
-            (short.to_owned(), format!("{short}: {message}"))
+            let short = one_line(code.rsplit(['.', '#']).next().unwrap_or(code));
+            let message = format!("{short}: {message}");
+            (short, message)
         }
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => {
@@ -371,7 +373,7 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
         }
         source = error.source();
     }
-    without_request_id(&text)
+    one_line(&without_request_id(&text))
 }
 
 /// What the SDK shows of an error without the id of the request: a text that is new each time would be told each time.

@@ -115,6 +115,7 @@ fn stages_that_are_named_are_all_that_run() {
         called,
         [
             "cargo fmt --check",
+            "cargo fmt --check --manifest-path tests/fuzz/Cargo.toml",
             "cargo clippy --locked --all-targets --no-default-features -- -D warnings",
             "cargo run --locked --quiet -- demo",
         ]
@@ -124,7 +125,7 @@ fn stages_that_are_named_are_all_that_run() {
         !good && said.contains("no stage is called 'formats'") && said.contains("'format'"),
         "{said}"
     );
-    assert_eq!(gate.called().lines().count(), 3);
+    assert_eq!(gate.called().lines().count(), 4);
     // Every stage that there is can be named, in the order in which they run.
     let script = std::fs::read_to_string(gate.0.join("repository/.ci/run")).unwrap();
     let first_word = |rest: &str| match rest.strip_prefix(['"', '\'']) {

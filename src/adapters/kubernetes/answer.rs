@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::adapters::one_line::one_line;
+
 /// Bytes of an answer. A whole object has at most 1.5 MiB, as etcd stores it, and a list is asked for again in smaller pages.
 pub(super) const MAX_ANSWER_BYTES: usize = 3 << 20;
 
@@ -19,9 +21,6 @@ const SMALL_BYTES: usize = 64 << 10;
 /// leaves turns to the others.
 pub(super) const MAX_LARGE_OF_CLUSTER: usize = 4;
 pub(super) const MAX_LARGE: usize = 8;
-
-/// Characters of an error that is none of an API server, such as the page of a proxy.
-const MAX_FOREIGN_TEXT: usize = 1_000;
 
 /// The turns for answers that are large.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +48,8 @@ pub(super) async fn request<T: DeserializeOwned>(
 /// What an answer with an error says, whoever wrote it.
 fn refusal(status: StatusCode, bytes: &[u8]) -> Status {
     serde_json::from_slice(bytes).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(bytes);
-        let text: String = text.trim().chars().take(MAX_FOREIGN_TEXT).collect();
+        // It may be the whole page of a proxy, and is kept.
+        let text = one_line(&String::from_utf8_lossy(bytes));
         Status::failure(&text, "Failed to parse error data").with_code(status.as_u16())
     })
 }
@@ -152,10 +151,10 @@ mod tests {
 
     #[test]
     fn the_page_of_a_proxy_is_cut_off() {
-        let page = format!(" <html>{}", "ü".repeat(MAX_FOREIGN_TEXT));
+        let page = format!(" <html>\r\n<p>{}", "ü".repeat(2_000));
         let status = refusal(StatusCode::BAD_GATEWAY, page.as_bytes());
         assert_eq!(status.code, 502);
-        assert_eq!(status.message.chars().count(), MAX_FOREIGN_TEXT);
-        assert!(status.message.starts_with("<html>"));
+        assert!(status.message.len() < 2_100);
+        assert!(status.message.starts_with("<html> <p>ü"));
     }
 }

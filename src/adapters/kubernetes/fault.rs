@@ -5,6 +5,7 @@ use http_body_util::LengthLimitError;
 use super::Call;
 use super::answer::MAX_ANSWER_BYTES;
 use crate::adapters::aws::chain;
+use crate::adapters::one_line::one_line;
 use crate::ports::{Fault, FaultKind};
 
 /// The code of an answer that was not read to its end.
@@ -147,7 +148,7 @@ impl Failure {
             kube::Error::Api(status) => (
                 Some(status.code),
                 code_of(status.code),
-                status.message.clone(),
+                one_line(&status.message),
             ),
             _ if is_too_large(error) => (
                 None,
