@@ -291,7 +291,7 @@ fn set_open_files(process: u32, limit: usize) {
 /// The lowest number that no open file of a process has.
 fn first_free_file(process: u32) -> usize {
     let is_open = |number: &usize| !Path::new(&format!("/proc/{process}/fd/{number}")).is_symlink();
-    (0..).find(is_open).unwrap()
+    (0..1024).find(is_open).unwrap()
 }
 
 /// A count of 7 that an empty queue would take down to 2 at once.
