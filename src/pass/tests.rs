@@ -275,6 +275,41 @@ async fn pass_at<'t>(
         .outcomes
 }
 
+/// What a pass without a deadline finds of these polls.
+async fn outcomes_of<'t>(
+    servers: &Servers,
+    due: impl IntoIterator<Item = Due<'t>>,
+    seconds: i64,
+) -> Vec<Outcome<'t>> {
+    let plan = Plan {
+        now: at(seconds),
+        deadline: None,
+        default_cluster: "prod",
+        poll_seconds: None,
+        stops: &servers.stops,
+        function: None,
+        known: None,
+    };
+    run(world_of(servers), due, plan).await.outcomes
+}
+
+type WorldOf<'s> = World<'s, Servers, Servers, Servers, Hands<'s, Servers, Servers, Servers>>;
+
+/// A world that is these servers.
+fn world_of(servers: &Servers) -> WorldOf<'_> {
+    let hands = Hands {
+        scaler: servers,
+        memories: servers,
+        shadow_memories: servers,
+    };
+    World {
+        sources: servers,
+        workloads: servers,
+        memories: servers,
+        hands: Some(hands),
+    }
+}
+
 async fn passed_at<'t>(
     servers: &Servers,
     configuration: &'t Configuration,
@@ -282,17 +317,10 @@ async fn passed_at<'t>(
     deadline: Option<Duration>,
     dry_run: bool,
 ) -> Passed<'t> {
-    let hands = Hands {
-        scaler: servers,
-        memories: servers,
-        shadow_memories: servers,
-    };
-    let world = World {
-        sources: servers,
-        workloads: servers,
-        memories: servers,
-        hands: (!dry_run).then_some(hands),
-    };
+    let mut world = world_of(servers);
+    if dry_run {
+        world.hands = None;
+    }
     let targets: Vec<&Target> = configuration.targets.iter().collect();
     let deadline = deadline.map(|left| Instant::now() + left);
     run(

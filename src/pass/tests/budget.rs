@@ -8,32 +8,12 @@ async fn pass_over<'t>(
     over_budget: &[Option<OverBudget>],
     second: i64,
 ) -> Vec<Outcome<'t>> {
-    let hands = Hands {
-        scaler: servers,
-        memories: servers,
-        shadow_memories: servers,
-    };
-    let world = World {
-        sources: servers,
-        workloads: servers,
-        memories: servers,
-        hands: Some(hands),
-    };
     let due = { configuration.targets.iter().zip(over_budget) }.map(|(target, over_budget)| Due {
         target,
         unless_at_rest: false,
         over_budget: *over_budget,
     });
-    let plan = Plan {
-        now: at(second),
-        deadline: None,
-        default_cluster: "prod",
-        poll_seconds: None,
-        stops: &servers.stops,
-        function: None,
-        known: None,
-    };
-    run(world, due, plan).await.outcomes
+    outcomes_of(servers, due, second).await
 }
 
 /// Remembers long enough that nothing but a reading holds the count.

@@ -96,32 +96,12 @@ async fn not_due<'t>(
     configuration: &'t Configuration,
     seconds: i64,
 ) -> Vec<Outcome<'t>> {
-    let hands = Hands {
-        scaler: servers,
-        memories: servers,
-        shadow_memories: servers,
-    };
-    let world = World {
-        sources: servers,
-        workloads: servers,
-        memories: servers,
-        hands: Some(hands),
-    };
     let due = configuration.targets.iter().map(|target| Due {
         target,
         unless_at_rest: true,
         over_budget: None,
     });
-    let plan = Plan {
-        now: at(seconds),
-        deadline: None,
-        default_cluster: "prod",
-        poll_seconds: None,
-        stops: &servers.stops,
-        function: None,
-        known: None,
-    };
-    run(world, due, plan).await.outcomes
+    outcomes_of(servers, due, seconds).await
 }
 
 /// The workload itself says whether it rests, whatever is remembered: by hand or by an alarm it may have been woken since.

@@ -76,17 +76,6 @@ impl Schedule {
     }
 
     async fn pass<'t>(&'t self, due: Vec<Due<'t>>, now: i64) -> Vec<Outcome<'t>> {
-        let hands = Hands {
-            scaler: &self.servers,
-            memories: &self.servers,
-            shadow_memories: &self.servers,
-        };
-        let world = World {
-            sources: &self.servers,
-            workloads: &self.servers,
-            memories: &self.servers,
-            hands: Some(hands),
-        };
         let plan = Plan {
             now: at(now),
             deadline: None,
@@ -96,7 +85,7 @@ impl Schedule {
             function: None,
             known: None,
         };
-        run(world, due, plan).await.outcomes
+        run(world_of(&self.servers), due, plan).await.outcomes
     }
 
     /// Seconds from a burst until a count is set.
