@@ -651,7 +651,10 @@ where
                             line: &self.calls.line(&namespace),
                             group: &Group::StateReads(namespace.clone()),
                             count: 1,
-                            what: &format!("reading the ConfigMap `{}/outrigger`", namespace.name),
+                            what: &format!(
+                                "reading the ConfigMap `{}/outrigger` in cluster `{}`",
+                                namespace.name, namespace.cluster
+                            ),
                             tells_hanging: true,
                         };
                         self.calls.read(about, load).await.map(Rc::new)
@@ -710,7 +713,10 @@ where
             line: &self.calls.line(&namespace),
             group: &Group::Owners(namespace.clone()),
             count: 1,
-            what: &format!("looking for other autoscalers in `{}`", namespace.name),
+            what: &format!(
+                "looking for other autoscalers in `{}` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             // The writes of the namespace are in the same line.
             tells_hanging: false,
         };
@@ -876,7 +882,10 @@ where
             line: &self.calls.line(namespace),
             group: &Group::Workloads(namespace.cluster.clone()),
             count: 1,
-            what: &format!("reading {kind} `{}/{name}`", namespace.name),
+            what: &format!(
+                "reading {kind} `{}/{name}` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             tells_hanging: true,
         };
         let read = || self.world.workloads.read(place);

@@ -157,7 +157,10 @@ impl<H: Hand> Act<'_, H> {
             line: &self.calls.line(namespace),
             group: &Group::StateWrites(namespace.clone()),
             count: writes.len(),
-            what: &format!("writing state to `{}/outrigger`", namespace.name),
+            what: &format!(
+                "writing state to `{}/outrigger` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             tells_hanging: false,
         };
         let limits = Limits::at(self.calls.before_deadline(Duration::ZERO));
