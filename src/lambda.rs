@@ -89,9 +89,14 @@ pub async fn serve(
     Runtime::new(service_fn(async move |event: LambdaEvent<Payload>| {
         let result = match settings {
             Ok(settings) => {
-                let make = || Function::new(settings.clone(), *clock);
-                let function = function.get_or_init(make).await;
-                function.invoke(event.payload, &event.context).await
+                let make = async || {
+                    files_can_be_opened()?;
+                    Ok(Function::new(settings.clone(), *clock, name(&event.context)).await)
+                };
+                match function.get_or_try_init(make).await {
+                    Ok(function) => function.invoke(event.payload, &event.context).await,
+                    Err(error) => Err(error),
+                }
             }
             Err(errors) => Err(InvocationError::Settings(errors.clone())),
         };
@@ -113,6 +118,34 @@ pub fn install_crypto() {
     let _installed = rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .is_ok();
+}
+
+/// Files that are open at the same time while the system's certificates are read, and some to spare.
+const FILES_TO_BEGIN: usize = 4;
+
+/// Whether files can be opened. AWS clients read the system's certificates once in the life of a process: one that begins without
+/// them trusts no server until it ends, and says nothing of the cause.
+fn files_can_be_opened() -> Result<(), InvocationError> {
+    let opened: std::io::Result<Vec<_>> = (0..FILES_TO_BEGIN)
+        .map(|_| std::fs::File::open("/"))
+        .collect();
+    opened.map(drop).map_err(|error| {
+        InvocationError::Configuration(format!(
+            "no more files can be opened ({error}), so that nothing can be read and nothing is done; the next invocation tries again, \
+             and where that fails too a deployment gives the function a new environment"
+        ))
+    })
+}
+
+/// Region, account and name of the function, whatever its alias or version.
+fn name(context: &Context) -> String {
+    let name = &context.env_config.function_name;
+    match context.invoked_function_arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, "lambda", region, account, "function", ..] => {
+            format!("{region}/{account}/{name}")
+        }
+        _ => name.clone(),
+    }
 }
 
 /// The event as it came, of whatever bytes.
@@ -138,6 +171,8 @@ impl<'de> Deserialize<'de> for Payload {
 struct Function {
     settings: Settings,
     clock: Clock,
+    /// By region, account and name; the same in each invocation.
+    name: String,
     sources: AwsSources,
     clusters: Clusters,
     loader: Loader,
@@ -151,12 +186,13 @@ struct Function {
 }
 
 impl Function {
-    async fn new(settings: Settings, clock: Clock) -> Self {
+    async fn new(settings: Settings, clock: Clock, name: String) -> Self {
         let aws = Arc::new(Aws::from_environment().await);
         let clusters = Clusters::new(Arc::clone(&aws), settings.clusters.clone());
         Self {
             settings,
             clock,
+            name,
             sources: AwsSources::new(aws),
             clusters,
             loader: Loader::default(),
@@ -361,6 +397,7 @@ impl Function {
             default_cluster: self.settings.default_cluster(),
             poll_seconds: Some(self.settings.poll_seconds()),
             stops: &self.stops,
+            function: Some(self.name.as_str()).filter(|name| !name.is_empty()),
             known,
         };
         pass::run(world, targets, plan).await

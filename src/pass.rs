@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared, join, join3, pending, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::budget::{OVER_BUDGET, OverBudget};
@@ -37,7 +37,7 @@ use crate::ports::{
     Fault, FaultKind, LiveMemories, Memories, Namespace, Nobody, Place, Scaler, Seen,
     ShadowMemories, Sources, Workloads,
 };
-use crate::state::State;
+use crate::state::{Author, State};
 use crate::stop::{Known, LastStops, Mistake};
 use crate::ticks::Found;
 use crate::turns::{Hanging, Line, Numbers, Turns};
@@ -66,6 +66,10 @@ pub const WRITE_QUIET: Duration = Duration::from_millis(250);
 pub const WRITE_AT_MOST: Duration = Duration::from_secs(2);
 /// A target is not acted on with less time than this left: two writes with one retry each.
 const ACT_RESERVE: Duration = Duration::from_secs(3);
+
+/// So long after its last write another function counts as one that scales the workload, too: as long as a foreign change counts in a
+/// contest. After a hand-over from one function to another it ends by then, or with the first write of the new one.
+const OTHER_FUNCTION: SignedDuration = SignedDuration::from_mins(10);
 
 /// The outside of a pass: what it looks at, and the hands with which it acts. `H` is [`Hands`].
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +122,8 @@ pub struct Plan<'p> {
     pub poll_seconds: Option<NonZeroU32>,
     /// What people have stopped.
     pub stops: &'p LastStops,
+    /// The function that makes it, by region, account and name; `None` for what is none.
+    pub function: Option<&'p str>,
     /// All that the function has to do with, polled now or not; `None` where that is not known in full.
     pub known: Option<&'p Known>,
 }
@@ -645,7 +651,10 @@ where
                             line: &self.calls.line(&namespace),
                             group: &Group::StateReads(namespace.clone()),
                             count: 1,
-                            what: &format!("reading the ConfigMap `{}/outrigger`", namespace.name),
+                            what: &format!(
+                                "reading the ConfigMap `{}/outrigger` in cluster `{}`",
+                                namespace.name, namespace.cluster
+                            ),
                             tells_hanging: true,
                         };
                         self.calls.read(about, load).await.map(Rc::new)
@@ -704,7 +713,10 @@ where
             line: &self.calls.line(&namespace),
             group: &Group::Owners(namespace.clone()),
             count: 1,
-            what: &format!("looking for other autoscalers in `{}`", namespace.name),
+            what: &format!(
+                "looking for other autoscalers in `{}` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             // The writes of the namespace are in the same line.
             tells_hanging: false,
         };
@@ -797,13 +809,15 @@ where
         let Some(decided) = self.with_owners(target, decided, shared, faults).await else {
             return self.not_reached(outcome);
         };
-        if decided.decision.contested {
-            outcome.faults.push(contested(&place));
-        }
+        let contest = { decided.decision.contested }.then(|| contested(&place));
+        let other = self.other_function(target, decided.state.as_ref());
+        outcome.faults.extend(contest.into_iter().chain(other));
+        let author = self.author();
         let remembered = keys.is_some().then_some(Remembered {
             turn: &turn,
             old: old.map(String::as_str),
             is_current: decided.state.as_ref() == Some(&decided.decision.state),
+            author: author.as_ref(),
         });
         outcome.effect = self
             .act(
@@ -818,6 +832,37 @@ where
         outcome.decided = Some(decided);
         outcome.seen = Some(seen);
         outcome
+    }
+
+    /// Who writes the state.
+    fn author(&self) -> Option<Author> {
+        Some(Author {
+            function: self.plan.function?.to_owned(),
+            at: self.plan.now,
+        })
+    }
+
+    /// Another function that has lately written the state of a target. The two take each other's changes for their own, so that no
+    /// contest is ever seen, however different their bounds are.
+    fn other_function(&self, target: &Target, state: Option<&State>) -> Option<Fault> {
+        let (own, by) = (self.plan.function?, state?.by.as_ref()?);
+        let ago = self.plan.now.duration_since(by.at).abs();
+        if by.function == own || ago >= OTHER_FUNCTION {
+            return None;
+        }
+        let other = crate::document::quoted(&by.function);
+        let name = by.function.rsplit('/').next().unwrap_or_default();
+        let message = format!(
+            "the function {other} scales {} `{}` too, with the state in the same ConfigMap, and this function is `{own}`; leave it \
+             to one of them: take the object out of the configuration of the other, or switch that one off (aws lambda \
+             put-function-concurrency --function-name {} --reserved-concurrent-executions 0). After a hand-over this ends by itself \
+             within {} minutes",
+            target.workload.kind.kind(),
+            target.id,
+            if is_function_name(name) { name } else { "NAME" },
+            OTHER_FUNCTION.as_mins(),
+        );
+        Some(Fault::failed("OtherFunction", message))
     }
 
     /// What people have stopped of a workload.
@@ -837,7 +882,10 @@ where
             line: &self.calls.line(namespace),
             group: &Group::Workloads(namespace.cluster.clone()),
             count: 1,
-            what: &format!("reading {kind} `{}/{name}`", namespace.name),
+            what: &format!(
+                "reading {kind} `{}/{name}` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             tells_hanging: true,
         };
         let read = || self.world.workloads.read(place);
@@ -1012,6 +1060,12 @@ fn failed(readings: &[Result<Reading, Fault>]) -> Vec<Fault> {
 }
 
 /// Named at every pass until it is quiet, since only a person can end it.
+/// Whether it can be shown in a command: anybody who may patch the ConfigMap can have written it.
+fn is_function_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)
+}
+
 fn contested(place: &Place) -> Fault {
     let Place {
         namespace,

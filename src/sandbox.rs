@@ -338,6 +338,14 @@ impl Sandbox {
         self.shared.kubernetes.forget_logins();
     }
 
+    /// Ends the sessions of all assumed roles; the sandbox's own credentials go on.
+    pub fn end_sessions(&self) {
+        let own = self.environment.get("AWS_ACCESS_KEY_ID");
+        let own = own.map(String::as_str).unwrap_or_default();
+        self.shared.credentials.expire_others(own, now());
+        self.shared.kubernetes.forget_logins();
+    }
+
     /// Every request since the start or the last [`Sandbox::clear_requests`], in the order of their answers.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {

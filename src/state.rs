@@ -3,7 +3,7 @@
 //! ```json
 //! {"v":1,"firstSeen":T,"active":bool,"lastActive":T,"emptySince":T,"inWindow":[{"replicas":n,"until":T}],
 //!  "outWindow":[…],"events":[{"at":T,"from":n,"to":n}],"pending":{…},"lastWritten":n,"foreignWrites":[T],"otherOwner":bool,
-//!  "failures":{"0":n}}
+//!  "failures":{"0":n},"by":{"function":"…","at":T}}
 //! ```
 //! An event that stands for several has the time of the last in `at` and that of the first in `since`.
 //! Nothing in it is a "last seen" time, so an unchanged situation leaves it unchanged and needs no write.
@@ -56,6 +56,17 @@ pub struct State {
     pub other_owner: bool,
     /// Failed readings in a row, by trigger.
     pub failures: BTreeMap<u32, u32>,
+    /// Which function wrote this last. Only a write for another reason changes it.
+    pub by: Option<Author>,
+}
+
+/// A function that wrote a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Region, account and name, such as `eu-west-1/123456789012/outrigger`.
+    pub function: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A wanted count and until when it was wanted; without an end it still is.
@@ -97,6 +108,20 @@ impl State {
             foreign_writes: Vec::new(),
             other_owner: false,
             failures: BTreeMap::new(),
+            by: None,
+        }
+    }
+
+    /// The same, written by this function; without its name where that makes it longer than [`MAX_STATE_BYTES`].
+    #[must_use]
+    pub fn signed(&self, author: Option<&Author>) -> Self {
+        let signed = Self {
+            by: author.cloned(),
+            ..self.clone()
+        };
+        match signed.text_len() {
+            ..=MAX_STATE_BYTES => signed,
+            _ => Self { by: None, ..signed },
         }
     }
 
@@ -116,6 +141,7 @@ impl State {
             foreign_writes,
             other_owner,
             failures,
+            by,
         } = self;
         let mut object = Map::new();
         object.insert("v".into(), json!(1));
@@ -143,6 +169,7 @@ impl State {
             "failures",
             (!counts.is_empty()).then_some(Json::Object(counts)),
         );
+        put("by", by.as_ref().map(author));
         Json::Object(object)
     }
 
@@ -162,6 +189,7 @@ impl State {
             foreign_writes,
             other_owner,
             failures,
+            by,
         } = self;
         let field = |key: &str, len: usize| key.len() + r#","":"#.len() + len;
         let list = |key: &str, count: usize, len: usize| match count {
@@ -193,6 +221,7 @@ impl State {
             )
             + option("otherOwner", other_owner.then_some(4))
             + list("failures", failures.len(), counts.sum())
+            + option("by", by.as_ref().map(|by| author(by).to_string().len()))
     }
 
     /// Reads the contract's JSON from a tree. `None` when any part of it is wrong; the problems say which.
@@ -227,6 +256,7 @@ impl State {
         });
         let other_owner = fields.read("otherOwner", problems, fields::boolean);
         let failures = fields.read("failures", problems, read_failures);
+        let by = fields.read("by", problems, read_author);
         fields.finish(problems);
         let state = Self {
             first_seen: first_seen?,
@@ -241,6 +271,7 @@ impl State {
             foreign_writes: foreign_writes.unwrap_or_default(),
             other_owner: other_owner.unwrap_or_default(),
             failures: failures.unwrap_or_default(),
+            by,
         };
         (problems.list.len() == before).then_some(state)
     }
@@ -310,6 +341,27 @@ fn event(event: &ScaleEvent) -> Json {
         object.insert("since".into(), time(&since));
     }
     object
+}
+
+fn author(author: &Author) -> Json {
+    json!({"function": author.function, "at": time(&author.at)})
+}
+
+fn read_author(node: &Node, path: &str, problems: &mut Problems) -> Option<Author> {
+    let mut fields = Fields::of(node, path, problems)?;
+    let function = fields.require(
+        "function",
+        "a function's region, account and name",
+        problems,
+    );
+    let function = function.and_then(|node| fields::text(node, &fields.path("function"), problems));
+    let at = fields.require("at", "a time", problems);
+    let at = at.and_then(|node| fields::timestamp(node, &fields.path("at"), problems));
+    fields.finish(problems);
+    Some(Author {
+        function: function?,
+        at: at?,
+    })
 }
 
 fn each<T>(

@@ -252,6 +252,7 @@ impl Status {
             default_cluster: self.settings.default_cluster(),
             poll_seconds: Some(self.settings.poll_seconds()),
             stops: &self.stops,
+            function: None,
             known: known.as_ref(),
         };
         let turn = self.settings.turn(now);

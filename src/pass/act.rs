@@ -12,7 +12,7 @@ use crate::ports::{
     Change, Fault, FaultKind, LiveMemories, Namespace, Place, Scaler, Seen, ShadowMemories,
     StateWrite,
 };
-use crate::state::State;
+use crate::state::{Author, State};
 
 /// No count is begun with less time left than this: it could be cut off, and nothing would tell whether it was written. The changes
 /// of those that are left out are taken back meanwhile, in one patch a namespace.
@@ -89,6 +89,8 @@ pub(super) struct Remembered<'a> {
     pub(super) old: Option<&'a str>,
     /// Whether that text already says what the decision wants remembered.
     pub(super) is_current: bool,
+    /// Who writes it.
+    pub(super) author: Option<&'a Author>,
 }
 
 /// A hand, and the turns and the time for its calls.
@@ -155,7 +157,10 @@ impl<H: Hand> Act<'_, H> {
             line: &self.calls.line(namespace),
             group: &Group::StateWrites(namespace.clone()),
             count: writes.len(),
-            what: &format!("writing state to `{}/outrigger`", namespace.name),
+            what: &format!(
+                "writing state to `{}/outrigger` in cluster `{}`",
+                namespace.name, namespace.cluster
+            ),
             tells_hanging: false,
         };
         let limits = Limits::at(self.calls.before_deadline(Duration::ZERO));
@@ -207,7 +212,7 @@ impl<H: Hand> Act<'_, H> {
 /// another writer took back. Without success the next pass is only the more careful.
 async fn take_back(task: Task<'_>, remembered: Remembered<'_>) {
     let mut state = task.decided.decision.state.clone();
-    let pending = state.to_json().to_string();
+    let pending = text(remembered, &state);
     state.pending = None;
     let remembered = Remembered {
         old: Some(&pending),
@@ -220,7 +225,11 @@ async fn remember(task: Task<'_>, remembered: Remembered<'_>, state: &State) -> 
     let write = StateWrite {
         workload: task.place.workload.clone(),
         old: remembered.old.map(str::to_owned),
-        new: state.to_json().to_string(),
+        new: text(remembered, state),
     };
     remembered.turn.write(write).await
+}
+
+fn text(remembered: Remembered<'_>, state: &State) -> String {
+    state.signed(remembered.author).to_json().to_string()
 }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod budget;
+mod functions;
 mod late;
 mod owners;
 mod rhythm;
@@ -35,6 +36,8 @@ struct Servers {
     calls: RefCell<Vec<String>>,
     running: Cell<usize>,
     most_running: Cell<usize>,
+    /// The function that makes the passes.
+    function: Cell<Option<&'static str>>,
 }
 
 impl Servers {
@@ -284,6 +287,7 @@ async fn outcomes_of<'t>(
         default_cluster: "prod",
         poll_seconds: None,
         stops: &servers.stops,
+        function: None,
         known: None,
     };
     run(world_of(servers), due, plan).await.outcomes
@@ -328,6 +332,7 @@ async fn passed_at<'t>(
             default_cluster: "prod",
             poll_seconds: None,
             stops: &servers.stops,
+            function: servers.function.get(),
             known: None,
         },
     )
@@ -793,6 +798,7 @@ async fn a_world_to_look_at_decides_the_same_and_has_nothing_to_write_with() {
         default_cluster: "prod",
         poll_seconds: None,
         stops: &servers.stops,
+        function: None,
         known: None,
     };
     let world = World::to_look_at(&servers, &servers, &servers);

@@ -1,7 +1,8 @@
-//! The EKS endpoint: it describes the one cluster.
+//! The EKS endpoint: it describes the one cluster, and others that it is told of.
 //!
 //! <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html>
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -26,6 +27,7 @@ pub struct Eks {
 #[derive(Debug)]
 struct State {
     cluster: Value,
+    others: BTreeMap<String, Value>,
     fault: FaultPlan,
 }
 
@@ -73,6 +75,7 @@ impl Eks {
         });
         let state = State {
             cluster,
+            others: BTreeMap::new(),
             fault: FaultPlan::default(),
         };
         Self {
@@ -83,6 +86,19 @@ impl Eks {
     /// Changes what `DescribeCluster` answers: another endpoint, another authority, another status.
     pub fn set_cluster(&self, change: impl FnOnce(&mut Value)) {
         change(&mut lock(&self.state).cluster);
+    }
+
+    /// Describes one more cluster: the first one under another name, at another endpoint with another authority.
+    pub fn add_cluster(&self, name: &str, endpoint: &str, authority_base64: &str) {
+        let mut state = lock(&self.state);
+        let mut cluster = state.cluster.clone();
+        if let Some(fields) = cluster.as_object_mut() {
+            fields.insert("name".to_owned(), json!(name));
+            fields.insert("endpoint".to_owned(), json!(endpoint));
+            let authority = json!({"data": authority_base64});
+            fields.insert("certificateAuthority".to_owned(), authority);
+        }
+        state.others.insert(name.to_owned(), cluster);
     }
 
     /// Answers every request with `fault`, until told otherwise.
@@ -132,6 +148,9 @@ pub(super) fn handle(
         }
         Some(name) if known == Some(name.as_str()) => {
             server::json(200, &json!({"cluster": state.cluster})).into()
+        }
+        Some(name) if state.others.contains_key(&name) => {
+            server::json(200, &json!({"cluster": state.others.get(&name)})).into()
         }
         Some(name) => error(
             404,

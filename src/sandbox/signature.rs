@@ -59,6 +59,15 @@ impl Credentials {
         }
     }
 
+    /// Makes every credential but this one an expired one.
+    pub(super) fn expire_others(&self, access_key: &str, now: Timestamp) {
+        for credential in lock(&self.0).values_mut() {
+            if credential.access_key != access_key {
+                credential.expires = now;
+            }
+        }
+    }
+
     fn find(&self, access_key: &str) -> Option<Credential> {
         lock(&self.0).get(access_key).cloned()
     }

@@ -340,3 +340,70 @@ fn the_shipped_role_asks_for_what_the_readme_says() {
         ]
     );
 }
+
+/// The texts of the sources below a folder.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    texts
+}
+
+/// The names of all tests: of functions below an attribute that makes them one.
+fn tests() -> BTreeSet<String> {
+    let folders = ["src", "tests/it", "tests/simulation"];
+    let texts = folders.map(|folder| sources(&repository().join(folder)));
+    let mut names = BTreeSet::new();
+    for text in texts.iter().flatten() {
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            let signature = line.strip_prefix("async ").unwrap_or(line);
+            if let Some(signature) = signature.strip_prefix("fn ") {
+                let name = signature.split(['(', '<']).next().unwrap();
+                if std::mem::take(&mut is_test) {
+                    names.insert(name.to_owned());
+                }
+            } else {
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_kind_of_fault_names_tests_that_there_are() {
+    assert!(readme().contains("](docs/faults.md)"));
+    let text = std::fs::read_to_string(repository().join("docs/faults.md")).unwrap();
+    let (tables, others) = text.split_once("## What others promise and test").unwrap();
+    let tests = tests();
+    assert!(
+        !tests.contains("sources") && tests.len() > 1_000,
+        "{}",
+        tests.len()
+    );
+    let header = "| kind of fault | what is promised | what was tried | what happens |";
+    let mut kinds = 0;
+    for table in tables.split("\n## ").filter(|part| part.contains(header)) {
+        for row in rows(table, header) {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+            assert_eq!(cells.len(), 4, "{row}");
+            let tried: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+            assert!(!tried.is_empty(), "nothing was tried: {row}");
+            for name in tried {
+                assert!(tests.contains(name), "no test `{name}`, named in: {row}");
+            }
+            kinds += 1;
+        }
+    }
+    assert!(kinds >= 18, "{kinds}");
+    for row in rows(others, "| who | what they promise or test | here |") {
+        assert!(row.contains("](https://"), "no source: {row}");
+    }
+}

@@ -3,6 +3,8 @@
 mod cluster;
 mod configuration;
 pub(crate) mod events;
+mod killed;
+mod kinds;
 mod log;
 mod namespaces;
 mod notices;

@@ -13,7 +13,7 @@
 mod access;
 mod adapters;
 mod applied;
-mod assets;
+pub(crate) mod assets;
 mod aws;
 mod client;
 mod contract;

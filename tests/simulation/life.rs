@@ -461,6 +461,7 @@ impl Life {
                 default_cluster: "prod",
                 poll_seconds: None,
                 stops: &stops,
+                function: None,
                 known: None,
             };
             let targets: Vec<&Target> = configuration.targets.iter().collect();

@@ -224,6 +224,7 @@ async fn first_writes(
         default_cluster: "prod",
         poll_seconds: None,
         stops: &LastStops::default(),
+        function: None,
         known: None,
     };
     run(world, &targets, plan).await;

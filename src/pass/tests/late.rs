@@ -73,11 +73,11 @@ async fn reads_that_would_hang_too_are_left_out() {
     let message = |index: usize| &outcomes[index].faults[0].message;
     assert_eq!(
         message(0),
-        "reading Rollout `default/w000` took too long: no whole answer within 10 s; check the way to the server; the next pass tries again"
+        "reading Rollout `default/w000` in cluster `prod` took too long: no whole answer within 10 s; check the way to the server; the next pass tries again"
     );
     assert_eq!(
         message(299),
-        "reading Rollout `default/w299` was left out: the last reads of this namespace there had no answer in time, and this one would \
+        "reading Rollout `default/w299` in cluster `prod` was left out: the last reads of this namespace there had no answer in time, and this one would \
          only wait as long; check the way to the server; the next pass tries again"
     );
     // The next pass asks anew.

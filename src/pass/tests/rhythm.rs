@@ -82,6 +82,7 @@ impl Schedule {
             default_cluster: "prod",
             poll_seconds: NonZeroU32::new(self.sync_seconds),
             stops: &self.servers.stops,
+            function: None,
             known: None,
         };
         run(world_of(&self.servers), due, plan).await.outcomes

@@ -221,7 +221,7 @@ async fn the_message_says_what_took_the_time() {
         assert_eq!(outcome.effect, Effect::NotDone);
         assert_eq!(
             outcome.faults[0].message,
-            "no time left in this invocation for writing state to `default/outrigger`: 200 state writes to `default/outrigger` took 8.0 s"
+            "no time left in this invocation for writing state to `default/outrigger` in cluster `prod`: 200 state writes to `default/outrigger` took 8.0 s"
         );
     }
     let soon = Some(Duration::from_millis(1_500));

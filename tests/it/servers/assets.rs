@@ -58,7 +58,7 @@ pub(super) fn skip(why: &str) {
 }
 
 /// Says something past the capture of the test runner, which would hide it.
-pub(super) fn tell(what: &str, more: &str) {
+pub(crate) fn tell(what: &str, more: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let line = format!("{what}: {test}: {more}\n");

@@ -165,7 +165,7 @@ async fn a_server_that_speaks_no_tls() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing() {
-    check(Weather::Silent, 30, &["443"]).await;
+    check(Weather::Silent, 30, &["check the way to the server"]).await;
 }
 
 #[tokio::test]

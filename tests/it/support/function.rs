@@ -53,7 +53,7 @@ pub(crate) struct Function {
 const TIME_LEFT: Duration = Duration::from_secs(22);
 
 /// The deployed program.
-const DEPLOYED: &str = env!("CARGO_BIN_EXE_outrigger-lambda");
+pub(crate) const DEPLOYED: &str = env!("CARGO_BIN_EXE_outrigger-lambda");
 
 /// A command for a program with nothing in its environment, its output in files of the directory.
 fn command(program: &str, directory: &Directory) -> Command {
