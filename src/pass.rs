@@ -1059,13 +1059,13 @@ fn failed(readings: &[Result<Reading, Fault>]) -> Vec<Fault> {
     faults
 }
 
-/// Named at every pass until it is quiet, since only a person can end it.
 /// Whether it can be shown in a command: anybody who may patch the ConfigMap can have written it.
 fn is_function_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     !name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)
 }
 
+/// Named at every pass until it is quiet, since only a person can end it.
 fn contested(place: &Place) -> Fault {
     let Place {
         namespace,
