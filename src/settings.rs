@@ -368,24 +368,23 @@ impl Settings {
     }
 }
 
-/// `OUTRIGGER_MIN_POLLING` alone, for who reads nothing else. `None` where it is not set.
-pub fn min_polling(
+/// What the settings say of a file that is read and not run: the floor of `pollingInterval`. A variable that is none is an error
+/// here, too.
+pub fn of_file(
     environment: &BTreeMap<String, String>,
-) -> Result<Option<NonZeroU32>, SettingsError> {
-    let variable = "OUTRIGGER_MIN_POLLING";
-    let found = environment.get(variable).map(|found| found.trim());
-    let Some(found) = found.filter(|found| !found.is_empty()) else {
-        return Ok(None);
+) -> Result<Option<NonZeroU32>, Vec<SettingsError>> {
+    let mut errors = Vec::new();
+    let mut reader = Reader {
+        environment,
+        errors: &mut errors,
     };
-    let seconds = found.parse::<u32>().ok().and_then(NonZeroU32::new);
-    let seconds = seconds.filter(|seconds| seconds.get() <= 3600);
-    seconds.map(Some).ok_or_else(|| SettingsError {
-        variable: variable.to_owned(),
-        message: format!(
-            "found {}, allowed: seconds from 1 to 3600, or unset",
-            quoted(found)
-        ),
-    })
+    reader.refuse_unknown();
+    let floor = reader.min_polling();
+    if errors.is_empty() {
+        Ok(floor)
+    } else {
+        Err(errors)
+    }
 }
 
 struct Reader<'a> {
@@ -517,14 +516,21 @@ impl<'a> Reader<'a> {
     }
 
     /// What people write for a `pollingInterval`, up to an hour.
+    /// `None` where it is not set.
     fn min_polling(&mut self) -> Option<NonZeroU32> {
-        match min_polling(self.environment) {
-            Ok(seconds) => seconds,
-            Err(error) => {
-                self.errors.push(error);
-                None
-            }
+        let variable = "OUTRIGGER_MIN_POLLING";
+        let found = self.get(variable);
+        if found.is_empty() {
+            return None;
         }
+        let seconds = found.parse::<u32>().ok().and_then(NonZeroU32::new);
+        let seconds = seconds.filter(|seconds| seconds.get() <= 3600);
+        if seconds.is_none() {
+            let found = quoted(found);
+            let message = format!("found {found}, allowed: seconds from 1 to 3600, or unset");
+            self.error(variable, message);
+        }
+        seconds
     }
 
     /// Whoever writes the file pays the bill.

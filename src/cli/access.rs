@@ -83,19 +83,28 @@ impl Access {
             environment.insert("AWS_REGION".to_owned(), region);
         }
         Settings::from_environment(&environment).map_err(|errors| {
-            let mut message = "the function's settings cannot be used:".to_owned();
-            for SettingsError { variable, message: what } in errors {
-                let option = options.iter().find(|(name, _)| *name == variable);
-                let source = option.map_or(variable.as_str(), |(_, option)| option);
-                let _infallible = write!(message, "\n  {source}: {what}");
-            }
             hinted(
-                message,
+                unusable(&errors, &options),
                 "give --cluster NAME and --region, or set what the function has: \
                  aws lambda get-function-configuration --function-name outrigger --query Environment.Variables",
             )
         })
     }
+}
+
+/// What is wrong with the settings, each by the option that it came from.
+pub(super) fn unusable(errors: &[SettingsError], options: &[(&str, &str)]) -> String {
+    let mut message = "the function's settings cannot be used:".to_owned();
+    for SettingsError {
+        variable,
+        message: what,
+    } in errors
+    {
+        let option = options.iter().find(|(name, _)| name == variable);
+        let source = option.map_or(variable.as_str(), |(_, option)| option);
+        let _infallible = write!(message, "\n  {source}: {what}");
+    }
+    message
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use super::access::Access;
+use super::access::{Access, unusable};
 use super::{Failure, hinted, print, read_manifests};
 use crate::adapters::aws::Aws;
 use crate::adapters::kubernetes::Clusters;
@@ -85,7 +85,10 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut checked = Checked::default();
     if let Some(files) = arguments.files(environment) {
-        let floor = settings::min_polling(environment).map_err(anyhow::Error::from)?;
+        let floor = settings::of_file(environment).map_err(|errors| {
+            let hint = "set what the function has, or nothing: the files are then checked as it would read them with its defaults";
+            hinted(unusable(&errors, &[]), hint)
+        })?;
         let configuration = read_manifests(&files, &arguments.namespace, &[], floor)?;
         let names: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
         checked.add(&configuration, &names.join(", "));

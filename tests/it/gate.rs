@@ -185,18 +185,20 @@ fn variables_of_the_tests_are_no_misspelt_settings_and_others_are() {
         "eu-west-1",
     ];
     let set = |name: &str| BTreeMap::from([(name.to_owned(), "/tmp/x".to_owned())]);
-    for (name, _) in NOT_SETTINGS {
-        let (code, _, errors) = result_in(&directory.join(""), &arguments, WORKER, &set(name));
-        assert_eq!(code, 0, "{name}: {errors}");
-    }
-    for (wrong, meant) in [
-        ("OUTRIGGER_METRIC", "METRICS"),
-        ("OUTRIGGER_CACHES", "CACHE"),
-    ] {
-        let (code, _, errors) = result_in(&directory.join(""), &arguments, WORKER, &set(wrong));
-        assert_eq!(code, 1, "{errors}");
-        let cure = format!("{wrong}: unknown, did you mean `OUTRIGGER_{meant}`?");
-        assert!(errors.contains(&cure), "{errors}");
+    for arguments in [&arguments[..], &["check", "-f", "-"]] {
+        for (name, _) in NOT_SETTINGS {
+            let (code, _, errors) = result_in(&directory.join(""), arguments, WORKER, &set(name));
+            assert_eq!(code, 0, "{name}: {errors}");
+        }
+        for (wrong, meant) in [
+            ("OUTRIGGER_METRIC", "METRICS"),
+            ("OUTRIGGER_CACHES", "CACHE"),
+        ] {
+            let (code, _, errors) = result_in(&directory.join(""), arguments, WORKER, &set(wrong));
+            assert_eq!(code, 1, "{errors}");
+            let cure = format!("{wrong}: unknown, did you mean `OUTRIGGER_{meant}`?");
+            assert!(errors.contains(&cure), "{errors}");
+        }
     }
 }
 
