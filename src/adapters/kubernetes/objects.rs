@@ -270,7 +270,17 @@ impl Scaler for Clusters {
             };
         }
         // 422 is a stale test or a value that the server does not take: look which.
-        let now = self.read(place).await?;
+        let now = match self.read(place).await {
+            Ok(now) => now,
+            // An attempt before may have been carried out, and is not to be taken back then.
+            Err(fault) if failure.maybe_done => {
+                return Err(Fault {
+                    kind: FaultKind::Unclear,
+                    ..fault
+                });
+            }
+            Err(fault) => return Err(fault),
+        };
         match now {
             // An attempt before was carried out although its answer was lost.
             Seen {

@@ -302,6 +302,21 @@ async fn what_became_of_a_write_is_looked_up_when_no_answer_comes() {
     assert_eq!(changed.unwrap_err().kind, FaultKind::Unclear);
 }
 
+/// Whoever took it back would later find a change that nobody made.
+#[tokio::test]
+async fn a_write_that_may_have_been_made_and_cannot_be_looked_up_is_unclear() {
+    let sandbox = sandbox().await;
+    let clusters = clusters(&sandbox).await;
+    let seen = read(&clusters).await;
+    let kubernetes = sandbox.kubernetes();
+    // The second try finds the count changed.
+    kubernetes.fail("PATCH /scale", KubernetesFault::ApplyThenReset, 1);
+    kubernetes.fail("GET /rollouts/", KubernetesFault::Status(503), 1_000);
+    let changed = clusters.scale(&worker(), &change(&seen, 7)).await;
+    assert_eq!(changed.unwrap_err().kind, FaultKind::Unclear);
+    assert_eq!(kubernetes.scale_writes("default", "worker"), [(2, 7)]);
+}
+
 async fn load(clusters: &Clusters) -> BTreeMap<String, String> {
     clusters.load(&namespace()).await.unwrap()
 }
