@@ -43,7 +43,7 @@ use crate::ticks::Found;
 use crate::turns::{Hanging, Line, Numbers, Turns};
 use act::{Act, Hand, Live, Remembered, Shadow, Task};
 use ledger::{Group, Ledger};
-use readings::Readings;
+use readings::{Readings, Want};
 use writer::Writer;
 
 /// Calls at the same time to one place: an API server, or SQS or CloudWatch in a region, by an endpoint and as an identity. At 20 ms a
@@ -55,8 +55,11 @@ const MAX_CALLS_EVERYWHERE: usize = 2 * MAX_CALLS;
 /// What one read or one write of state may take, retries included. The SDKs give up after 8 s; an API server is asked up to five times for 5 s each, which is
 /// cut short here, so that the polls that come after are not late.
 const CALL_AT_MOST: Duration = Duration::from_secs(10);
-/// A call that fails after this time hangs rather than answers: no server that works needs as long to say no.
+/// A call without an answer for this time hangs. One that was answered does not, however long its retries take: a server that asks
+/// for patience is there.
 const HANGS_AFTER: Duration = Duration::from_secs(4);
+/// The codes of what was not answered, by the server or by STS.
+const NO_ANSWER: [&str; 3] = ["Timeout", "ConnectionFailed", "NoCredentials"];
 /// State that is ready to be written waits this long for that of other targets of its namespace: until no more has become ready
 /// for a quarter of a second. Calls of a pass take 20 ms each, so that targets that are read at the same time share a patch, and
 /// one whose queue answers slowly does not delay the others noticeably.
@@ -546,7 +549,11 @@ impl Calls {
         // targets most are waiting.
         let ended = by(end, async { Box::pin(call()).await }).await;
         drop(under_way);
-        let is_answered = matches!(ended, Some(Ok(_)));
+        let is_answered = match &ended {
+            Some(Ok(_)) => true,
+            Some(Err(fault)) => !NO_ANSWER.contains(&fault.code.as_str()),
+            None => false,
+        };
         if let Some(turn) = turn.as_ref().filter(|_| tells_hanging) {
             if is_answered || begun.elapsed() < HANGS_AFTER {
                 turn.answered();
@@ -626,12 +633,15 @@ where
         for Due {
             target,
             over_budget,
-            ..
+            unless_at_rest,
         } in targets
         {
             let namespace = self.place(target).namespace;
-            let party = self.calls.namespaces.of(&namespace);
-            reads.readings.add(target, party, over_budget.is_some());
+            let want = Want {
+                party: self.calls.namespaces.of(&namespace),
+                is_certain: !unless_at_rest,
+            };
+            reads.readings.add(target, want, over_budget.is_some());
             self.calls.expect_calls(&namespace);
             reads
                 .owners

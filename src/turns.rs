@@ -478,8 +478,11 @@ impl Drop for Take<'_> {
             return;
         };
         let mut state = self.turns.state();
-        if let Some((line, Some(Ok(party)))) = state.leave(ticket) {
-            state.end(party, line.place);
+        match state.leave(ticket) {
+            Some((line, Some(Ok(party)))) => state.end(party, line.place),
+            // What was kept for it goes to others.
+            Some(_) => state.give(),
+            None => {}
         }
     }
 }

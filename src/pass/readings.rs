@@ -31,8 +31,30 @@ pub(super) struct Readings<'a, Q> {
     metrics: HashMap<Metric, SharedRead<'a, Option<i64>>>,
 }
 
-/// What is to be read, and the parties that want it.
-type Wanted<K> = HashMap<K, BTreeSet<usize>>;
+/// Who wants something to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) party: usize,
+    /// Whether it surely will be read: for a workload at rest it may not.
+    pub(super) is_certain: bool,
+}
+
+/// All who want it.
+#[derive(Debug, Default)]
+struct Wants {
+    parties: BTreeSet<usize>,
+    is_certain: bool,
+}
+
+impl Wants {
+    fn add(&mut self, Want { party, is_certain }: Want) {
+        self.parties.insert(party);
+        self.is_certain |= is_certain;
+    }
+}
+
+/// What is to be read, and who wants it.
+type Wanted<K> = HashMap<K, Wants>;
 
 /// Where a reading comes from. One that does not answer takes no turns from another: region, endpoint, and who asks, since a role that
 /// STS does not hand out is as bad as a region that is down.
@@ -52,17 +74,17 @@ impl<'a, Q: Sources> Readings<'a, Q> {
     }
 
     /// Notes what a target reads, for the party that it belongs to. Metrics that are over the budget are not asked for.
-    pub(super) fn add(&mut self, target: &Target, party: usize, is_over_budget: bool) {
+    pub(super) fn add(&mut self, target: &Target, want: Want, is_over_budget: bool) {
         for trigger in &target.policy.triggers {
             match trigger {
                 Trigger::SqsQueue(trigger) => {
-                    let parties = self.wanted_queues.entry(trigger.queue.clone());
-                    parties.or_default().insert(party);
+                    let wanted = self.wanted_queues.entry(trigger.queue.clone());
+                    wanted.or_default().add(want);
                 }
                 Trigger::CloudWatch(_) if is_over_budget => {}
                 Trigger::CloudWatch(trigger) => {
-                    let parties = self.wanted_metrics.entry(trigger.metric.clone());
-                    parties.or_default().insert(party);
+                    let wanted = self.wanted_metrics.entry(trigger.metric.clone());
+                    wanted.or_default().add(want);
                 }
                 Trigger::Cron(_) => {}
             }
@@ -76,8 +98,8 @@ impl<'a, Q: Sources> Readings<'a, Q> {
         let in_lines = lines(queues, |queue| {
             (&queue.region, queue.endpoint.as_deref(), &queue.identity)
         });
-        for (queue, line) in in_lines {
-            let read = in_line(&calls.sqs, line, {
+        for (queue, line, is_certain) in in_lines {
+            let read = in_line(&calls.sqs, line, is_certain, {
                 let queue = queue.clone();
                 move |line| depth(sources, calls, queue, line)
             });
@@ -87,8 +109,8 @@ impl<'a, Q: Sources> Readings<'a, Q> {
         let in_lines = lines(metrics, |metric| {
             (&metric.region, metric.endpoint.as_deref(), &metric.identity)
         });
-        for (metric, line) in in_lines {
-            let read = in_line(&calls.cloudwatch, line, {
+        for (metric, line, is_certain) in in_lines {
+            let read = in_line(&calls.cloudwatch, line, is_certain, {
                 let metric = metric.clone();
                 move |line| value(sources, calls, metric, now, line)
             });
@@ -128,10 +150,13 @@ impl<'a, Q: Sources> Readings<'a, Q> {
     }
 }
 
-/// Gives each read a line: the parties that want it, and the number of the place that it goes to.
-fn lines<K: Hash + Eq>(wanted: Wanted<K>, origin: impl Fn(&K) -> Origin<'_>) -> Vec<(K, Line)> {
+/// Gives each read a line, the parties that want it and the number of the place that it goes to, and tells whether it is certain.
+fn lines<K: Hash + Eq>(
+    wanted: Wanted<K>,
+    origin: impl Fn(&K) -> Origin<'_>,
+) -> Vec<(K, Line, bool)> {
     let mut users: BTreeMap<Origin<'_>, BTreeSet<usize>> = BTreeMap::new();
-    for (key, parties) in &wanted {
+    for (key, Wants { parties, .. }) in &wanted {
         users.entry(origin(key)).or_default().extend(parties);
     }
     let mut origins: Vec<(Origin<'_>, usize)> = users
@@ -150,23 +175,28 @@ fn lines<K: Hash + Eq>(wanted: Wanted<K>, origin: impl Fn(&K) -> Origin<'_>) -> 
         .collect();
     let lines = wanted.into_iter().zip(places);
     lines
-        .map(|((key, parties), place)| {
-            let parties = parties.into_iter().collect();
-            (key, Line { parties, place })
+        .map(|((key, wants), place)| {
+            let parties = wants.parties.into_iter().collect();
+            (key, Line { parties, place }, wants.is_certain)
         })
         .collect()
 }
 
-/// A read that is announced now, and made when somebody waits for it.
+/// A read that is made when somebody waits for it, and that is announced now if somebody surely will.
 fn in_line<'a, T: Clone + 'a, F: Future<Output = Result<T, Fault>> + 'a>(
     turns: &'a Turns,
     line: Line,
+    is_certain: bool,
     read: impl FnOnce(Line) -> F + 'a,
 ) -> SharedRead<'a, T> {
-    turns.expect(&line);
+    if is_certain {
+        turns.expect(&line);
+    }
     let read = async move {
         let result = read(line.clone()).await;
-        turns.rest(&line);
+        if is_certain {
+            turns.rest(&line);
+        }
         result
     };
     read.boxed_local().shared()

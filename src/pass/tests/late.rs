@@ -86,6 +86,22 @@ async fn reads_that_would_hang_too_are_left_out() {
     assert_eq!(count(&outcomes, Effect::Scaled), 300);
 }
 
+/// A server that asks for patience is there: nobody is left out for the time that its retries take.
+#[tokio::test(start_paused = true)]
+async fn reads_that_are_throttled_for_long_leave_out_no_other() {
+    let (servers, configuration, names) = named(100);
+    for name in &names {
+        let call = format!("read {name}");
+        let pause = HANGS_AFTER + Duration::from_secs(1);
+        servers.slow.borrow_mut().insert(call.clone(), pause);
+        servers.fail(&call, Fault::failed("TooManyRequests", "slow down"));
+    }
+    pass_at(&servers, &configuration, 0, None, false).await;
+    let calls = servers.calls();
+    let reads = calls.iter().filter(|call| call.starts_with("read"));
+    assert_eq!(reads.count(), 100);
+}
+
 fn may_rest(name: &str) -> String {
     object(name, name).replace("minReplicaCount: 2", "minReplicaCount: 0")
 }
