@@ -27,8 +27,8 @@ use crate::settings::Settings;
 /// whose targets wait until all lists are there or given up.
 pub(super) const LIST_SECONDS: u64 = 10;
 
-/// What a list may take that was given up in the last invocation: whoever is well waits for it each time. A healthy one has come
-/// by then.
+/// What a list may take that was given up in the last two invocations: whoever is well waits for it each time. A healthy one has
+/// come by then, and once is a bad moment.
 const LATE_LIST_SECONDS: u64 = 1;
 
 /// One that was given up has the whole time again once in so many invocations, since it may be long and not dead.
@@ -297,7 +297,7 @@ impl<O: Objects + Workloads> Lists<'_, O> {
     /// When a list is given up.
     fn limit_of(&self, list: &(ObjectKind, Scope)) -> Instant {
         let late = self.late.borrow().get(list).copied().unwrap_or_default();
-        if late % WHOLE_TIME_EVERY == 0 {
+        if late < 2 || late % WHOLE_TIME_EVERY == 0 {
             return self.limit;
         }
         let soon = Instant::now() + Duration::from_secs(LATE_LIST_SECONDS);

@@ -186,7 +186,7 @@ async fn a_list_that_was_late_is_waited_for_shortly_until_it_comes() {
             "{stale:?}"
         );
     }
-    assert_eq!(waited, [10, 1, 1, 1, 1, 10, 1, 1, 1, 1, 10, 1]);
+    assert_eq!(waited, [10, 10, 1, 1, 1, 10, 1, 1, 1, 1, 10, 1]);
     servers.set("east", Some("a"), OBJECT, worker("second"));
     let (targets, stale) = load(&loader, "cluster:a", &servers).await.unwrap();
     assert_eq!((targets[0].as_str(), stale.len()), ("east:a/second", 0));
