@@ -375,12 +375,12 @@ async fn a_memory_is_kept() {
         for result in results {
             story.tell("among many", &result);
         }
-        // Full: what does not grow is written.
-        let bytes = "x".repeat((1 << 20) - 2_000);
+        // Full: what does not grow is written. The first key of the ConfigMap says what it is, in a thousand bytes or two.
+        let bytes = "x".repeat((1 << 20) - 6_000);
         let writes = [
             state_write("gone", None, &bytes),
             state_write("w000", Some("first"), "other"),
-            state_write("new", None, &"x".repeat(2_000)),
+            state_write("new", None, &"x".repeat(6_000)),
         ];
         for write in &writes[..1] {
             let stored = clusters
