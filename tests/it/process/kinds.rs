@@ -215,15 +215,20 @@ fn forward(mut from: &TcpStream, mut to: &TcpStream) {
     to.shutdown(Shutdown::Both).ok();
 }
 
+/// A gate before the API server, which EKS describes in its place.
+fn gate(sandbox: &Sandbox) -> Gate {
+    let gate = Gate::before(&address(sandbox).endpoint);
+    let endpoint = format!("https://{}", gate.address);
+    let eks = sandbox.eks();
+    eks.set_cluster(|cluster| cluster["endpoint"] = json!(endpoint));
+    gate
+}
+
 /// Of the API servers one after the other is replaced, and each takes the connections with it that lie idle in the function.
 #[tokio::test]
 async fn api_servers_that_roll_one_by_one_fail_no_invocation() {
     let sandbox = sandbox().await;
-    let gate = Gate::before(&address(&sandbox).endpoint);
-    let endpoint = format!("https://{}", gate.address);
-    sandbox
-        .eks()
-        .set_cluster(|cluster| cluster["endpoint"] = json!(endpoint));
+    let gate = gate(&sandbox);
     let function = Function::start(&sandbox, WORKER, &[]).await;
     let mut expected = Vec::new();
     for (from, to) in [(2, 3), (3, 4), (4, 5), (5, 6), (6, 7)] {
@@ -353,11 +358,7 @@ async fn out_of_file_descriptors_it_says_so_holds_and_recovers() {
 #[tokio::test]
 async fn a_warm_function_out_of_file_descriptors_holds_and_recovers() {
     let sandbox = sandbox().await;
-    let gate = Gate::before(&address(&sandbox).endpoint);
-    let endpoint = format!("https://{}", gate.address);
-    sandbox
-        .eks()
-        .set_cluster(|cluster| cluster["endpoint"] = json!(endpoint));
+    let gate = gate(&sandbox);
     let mut function = Function::start(&sandbox, WORKER, &[]).await;
     function.answer("{}").await;
     let process = function.process_id().unwrap();
