@@ -826,15 +826,7 @@ fn mixed(names: &[&str]) -> Configuration {
             object
         }
     });
-    let text = objects.collect::<Vec<_>>().join("---\n");
-    let context = Context {
-        file: "test.yaml",
-        namespace: "default",
-        clusters: &[],
-    };
-    let configuration = read(text.as_bytes(), context);
-    assert_eq!(configuration.findings, []);
-    configuration
+    read_all(&objects.collect::<Vec<_>>())
 }
 
 #[tokio::test]

@@ -164,14 +164,7 @@ fn targets(name: &str, tenant: Tenant) -> Vec<Target> {
              triggers:\n{triggers}"
         )
     };
-    let text = (0..objects).map(object).collect::<Vec<_>>().join("---\n");
-    let context = Context {
-        file: "test.yaml",
-        namespace: "default",
-        clusters: &[],
-    };
-    let configuration = read(text.as_bytes(), context);
-    assert_eq!(configuration.findings, []);
+    let configuration = read_all(&(0..objects).map(object).collect::<Vec<_>>());
     let mut targets = configuration.targets;
     for target in &mut targets {
         target.cluster = Some(cluster.to_owned());

@@ -123,13 +123,7 @@ async fn not_due<'t>(
 /// The workload itself says whether it rests, whatever is remembered: by hand or by an alarm it may have been woken since.
 #[tokio::test(start_paused = true)]
 async fn what_is_not_due_costs_one_read_at_rest_and_is_polled_when_awake() {
-    let text = [may_rest("night"), object("day", "day")].join("---\n");
-    let context = Context {
-        file: "test.yaml",
-        namespace: "default",
-        clusters: &[],
-    };
-    let configuration = read(text.as_bytes(), context);
+    let configuration = read_all(&[may_rest("night"), object("day", "day")]);
     let servers = Servers::new(&[("night", 0, 0), ("day", 20, 2)]);
     pass(&servers, &configuration, 0).await;
     servers.calls();

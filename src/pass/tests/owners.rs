@@ -64,12 +64,7 @@ async fn they_are_looked_for_once_a_namespace_and_only_before_a_change() {
         let metadata = format!("metadata: {{name: {name}, namespace: {namespace}}}");
         objects.push(object(name, name).replace(&format!("metadata: {{name: {name}}}"), &metadata));
     }
-    let context = Context {
-        file: "test.yaml",
-        namespace: "default",
-        clusters: &[],
-    };
-    let configuration = read(objects.join("---\n").as_bytes(), context);
+    let configuration = read_all(&objects);
     let servers = Servers::new(&[
         ("a", 63, 2),
         ("b", 63, 2),
