@@ -371,17 +371,23 @@ async fn a_watch_looks_again_until_it_is_interrupted() {
     assert_eq!(count(&sandbox, "PATCH"), 0);
 }
 
-#[tokio::test]
-async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
-    let base = include_str!("../../infra/kubernetes/role.yaml");
-    let more = include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+/// The usual world with KEDA's kinds and these rights, and no object of them yet.
+async fn cluster_mode(rbac: &str) -> Sandbox {
     let sandbox = bare(SandboxOptions {
-        rbac: format!("{base}\n---\n{more}"),
+        rbac: rbac.to_owned(),
         ..SandboxOptions::default()
     })
     .await;
     furnish(&sandbox);
     sandbox.kubernetes().set_keda_installed(true);
+    sandbox
+}
+
+#[tokio::test]
+async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
+    let base = include_str!("../../infra/kubernetes/role.yaml");
+    let more = include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+    let sandbox = cluster_mode(&format!("{base}\n---\n{more}")).await;
     for yaml in [
         WORKER,
         &scaled_object("bad").replace("maxReplicaCount: 16", "maxReplicaCount: 0"),
@@ -439,17 +445,9 @@ async fn objects_in_the_cluster_are_shown_and_checked_and_nothing_is_written() {
 /// What a namespace is not granted is told with the item that its owner asks for, and is not read; nor is what it does not pay for.
 #[tokio::test]
 async fn what_is_not_granted_is_told_beforehand() {
-    let sandbox = bare(SandboxOptions {
-        rbac: format!(
-            "{}\n---\n{}",
-            include_str!("../../infra/kubernetes/role.yaml"),
-            include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml"),
-        ),
-        ..SandboxOptions::default()
-    })
-    .await;
-    furnish(&sandbox);
-    sandbox.kubernetes().set_keda_installed(true);
+    let base = include_str!("../../infra/kubernetes/role.yaml");
+    let more = include_str!("../../infra/kubernetes/components/cluster-mode/role.yaml");
+    let sandbox = cluster_mode(&format!("{base}\n---\n{more}")).await;
     let worker = parse_yaml(WORKER.as_bytes()).remove(0).root.unwrap();
     sandbox.kubernetes().create(worker.to_json()).unwrap();
     let mut variables = environment(&sandbox);
@@ -494,16 +492,10 @@ async fn what_is_not_granted_is_told_beforehand() {
 /// Before the switch-over, and not at the first change.
 #[tokio::test]
 async fn other_owners_and_names_without_objects_are_seen_beforehand() {
-    let sandbox = bare(SandboxOptions {
-        rbac: include_str!(
-            "../../infra/kubernetes/components/cluster-mode-all-namespaces/clusterrole.yaml"
-        )
-        .to_owned(),
-        ..SandboxOptions::default()
-    })
-    .await;
-    furnish(&sandbox);
-    sandbox.kubernetes().set_keda_installed(true);
+    let everywhere = include_str!(
+        "../../infra/kubernetes/components/cluster-mode-all-namespaces/clusterrole.yaml"
+    );
+    let sandbox = cluster_mode(everywhere).await;
     let worker = parse_yaml(WORKER.as_bytes()).remove(0).root.unwrap();
     sandbox.kubernetes().create(worker.to_json()).unwrap();
     create_autoscaler(&sandbox, "web", |_| {});
